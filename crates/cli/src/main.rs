@@ -1,0 +1,2 @@
+//! The command `yolo11`.
+fn main() {}

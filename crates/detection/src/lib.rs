@@ -1,0 +1,29 @@
+//! Boxes, task-aligned assignment, loss and its gradient, decoding, suppression, COCO metrics.
+//!
+//! Slices in, slices out: this crate knows no network and no files.
+
+/// One labelled object of a batch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Target {
+    /// Position of its image in the batch.
+    pub image: usize,
+    /// Class, from 0.
+    pub class: usize,
+    /// Centre x, centre y, width, height, each a share of the network's input width or height.
+    pub bbox: [f32; 4],
+}
+
+/// What the network's head gives for one batch, borrowed from the engine.
+#[derive(Clone, Copy, Debug)]
+pub struct Heads<'a> {
+    /// Distribution logits `[image, anchor, 64]`: 16 bins for each of left, top, right, bottom.
+    pub boxes: &'a [f32],
+    /// Class logits `[image, anchor, class]`.
+    pub scores: &'a [f32],
+    /// Images in the batch.
+    pub images: usize,
+    /// Number of classes.
+    pub classes: usize,
+    /// Network input `[height, width]` in pixels, multiples of 32; anchors are those of strides 8, 16, 32 in this order, each row by row.
+    pub size: [usize; 2],
+}

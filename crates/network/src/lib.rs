@@ -1,0 +1,1 @@
+//! What a YOLO11 is.
