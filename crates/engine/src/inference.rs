@@ -90,11 +90,12 @@ impl InferenceSession {
                     }
                     Step::MaxPool { kernel, input, .. } => Work::MaxPool { kernel, input: view(input) },
                     Step::Upsample { input, .. } => Work::Upsample { input: view(input) },
-                    Step::Attention { heads, key_width, head_width, input, .. } => Work::Attention {
-                        heads: AttentionHeads { heads, key_width, head_width },
-                        input: view(input),
-                        probabilities: working[index],
-                    },
+                    Step::Attention { heads, key_width, head_width, input, .. } => {
+                        let heads = AttentionHeads { heads, key_width, head_width };
+                        let input = view(input);
+                        scratch = scratch.max(heads.scratch(kernels, input.pixels()));
+                        Work::Attention { heads, input, probabilities: working[index] }
+                    }
                     Step::Copy { from, .. } => Work::Copy { from: view(from) },
                 };
                 Planned { output: view(step.output()), work }
@@ -165,7 +166,7 @@ impl InferenceSession {
                 Work::MaxPool { kernel, input } => pool::max_pool(*kernel, count, (values, input), output, None),
                 Work::Upsample { input } => pool::upsample(count, (values, input), output),
                 Work::Attention { heads, input, probabilities } => {
-                    heads.forward(self.kernels, count, (values, input), output, *probabilities);
+                    heads.forward(self.kernels, count, (values, input), output, *probabilities, &self.scratch);
                 }
                 Work::Copy { from } => parallel(count, |image| {
                     // SAFETY: inside both views; each task has its own image.

@@ -199,7 +199,7 @@ impl TrainingSession {
                 }
                 Work::Upsample { input } => pool::upsample(count, (values, input), &planned.output),
                 Work::Attention { heads, input, probabilities, .. } => {
-                    heads.forward(self.kernels, count, (values, input), &planned.output, *probabilities);
+                    heads.forward(self.kernels, count, (values, input), &planned.output, *probabilities, &self.scratch);
                 }
                 Work::Copy { from } => copy(self.kernels, count, (values, from), &planned.output, false),
             }
@@ -259,7 +259,8 @@ impl TrainingSession {
                 Work::Attention { heads, input, probabilities, working } => {
                     let Some((input_gradient, _)) = &planned.input_gradient else { continue };
                     let gradients = (memory, input_gradient, &planned.gradient);
-                    heads.backward(count, (values, input), gradients, [*probabilities, *working]);
+                    let places = [*probabilities, *working];
+                    heads.backward(self.kernels, count, (values, input), gradients, places, &self.scratch);
                 }
                 Work::Copy { .. } => {
                     let Some((input, accumulate)) = &planned.input_gradient else { continue };
@@ -562,6 +563,7 @@ impl Planner<'_> {
             Step::Attention { heads, key_width, head_width, input, .. } => {
                 let heads = AttentionHeads { heads, key_width, head_width };
                 let input = view(input);
+                self.scratch = self.scratch.max(heads.scratch(self.kernels, input.pixels()));
                 let length = self.batch * heads.probabilities(input.pixels());
                 let (probabilities, working) = (self.values.take(length), self.values.take(length));
                 Work::Attention { heads, input, probabilities, working }

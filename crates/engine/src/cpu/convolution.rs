@@ -187,11 +187,11 @@ impl PixelPass {
     /// Packs a weight tensor `[out, in / groups, kernel, kernel]` for this pass.
     pub(crate) fn pack(&self, kernels: &Kernels, weights: &[f32], packed: &mut [f32]) {
         let area = self.kernel * self.kernel;
-        let taps: Vec<usize> = (self.rows.kernel.iter())
-            .flat_map(|row| self.columns.kernel.iter().map(move |column| row * self.kernel + column))
-            .collect();
+        let across = self.columns.kernel.len();
+        let taps = (0..self.rows.kernel.len() * across)
+            .map(|index| self.rows.kernel[index / across] * self.kernel + self.columns.kernel[index % across]);
         if self.depthwise {
-            for (index, tap) in taps.iter().enumerate() {
+            for (index, tap) in taps.enumerate() {
                 for channel in 0..self.output_channels {
                     packed[index * self.output_channels + channel] = weights[channel * area + tap];
                 }
@@ -202,7 +202,7 @@ impl PixelPass {
         for panel in &self.panels {
             let width = panel.vectors * kernels.lanes;
             let mut at = panel.packed;
-            for tap in &taps {
+            for tap in taps.clone() {
                 for depth in 0..self.source_channels {
                     let from = &weights[depth * depth_stride * area + tap..];
                     let to = &mut packed[at..at + width];
@@ -547,3 +547,6 @@ impl ConvolutionPlan {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;
