@@ -142,6 +142,14 @@ impl Settings {
         text
     }
 
+    /// Every setting's name and value as one line of text, for tables and trackers.
+    pub fn values(&self) -> impl Iterator<Item = (&'static str, String)> {
+        table().map(|setting| match setting.value(self) {
+            Value::String(text) => (setting.name, text),
+            value => (setting.name, yaml(&value)),
+        })
+    }
+
     fn set(&mut self, setting: &'static Setting, node: &Node) -> Result<(), Refusal> {
         if node.is_null() {
             (setting.copy)(self, &Settings::default());

@@ -139,6 +139,7 @@ fn args_yaml_gives_the_same_settings_back() {
         assert!(text.contains(line), "{line:?} in\n{text}");
     }
     assert_eq!(from_yaml(&text).unwrap(), settings);
+    assert!(settings.values().any(|pair| pair == ("name", "true".to_owned())));
     assert_eq!(from_yaml(&Settings::default().to_yaml()).unwrap(), Settings::default());
 }
 
