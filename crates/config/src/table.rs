@@ -141,7 +141,7 @@ settings! {
     /// Side of the network's input in pixels
     imgsz: usize = 640, Training, aliases ["img_size", "image_size"], range Range::between(32.0, 8192.0).multiples_of(32);
     /// What computes: auto, cpu, cuda, cuda:0 or 0
-    device: Device = Device::Auto, Training, range COUNT;
+    device: Device = Device::Auto, Training;
     /// Stop with an error where the device is missing, instead of going on with the CPU
     strict_device: bool = false, Training;
     /// Threads that decode and augment ahead of the training
@@ -201,7 +201,7 @@ settings! {
     /// Share of the training pictures to use
     fraction: f64 = 1.0, Dataset, range Range::between(0.000001, 1.0);
     /// Use these classes only, by number
-    classes: Vec<usize> = Vec::new(), Dataset, range COUNT, default "all";
+    classes: Vec<usize> = Vec::new(), Dataset, default "all";
     /// Treat every class as one
     single_cls: bool = false, Dataset;
     /// Keep decoded pictures: ram (up to a bound) or disk

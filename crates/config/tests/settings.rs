@@ -171,7 +171,7 @@ fn every_fault_of_a_file_names_its_line_and_what_would_mend_it() {
         ),
         (
             "device: 0,1\n",
-            "c.yaml:1:9: `device` must be auto, cpu, cuda, cuda:N or N (a CUDA device's number), at least 0; got `0,1`\nhint: training runs on one device; name one",
+            "c.yaml:1:9: `device` must be auto, cpu, cuda, cuda:N or N (a CUDA device's number); got `0,1`\nhint: training runs on one device; name one",
         ),
         ("epochs: 1\nepochs: 2\n", "c.yaml:2:1: `epochs` is given twice; first on line 1"),
         (
