@@ -226,3 +226,48 @@ fn every_default_lies_in_its_own_range() {
         settings.apply_argument(&argument).unwrap_or_else(|error| panic!("{error}"));
     }
 }
+
+#[test]
+fn any_text_survives_args_yaml() {
+    let texts = [
+        "1e3",
+        "~",
+        "null",
+        "None",
+        "- a",
+        "a: b",
+        "# x",
+        "é 日本",
+        "two\nlines",
+        "it's",
+        "\"",
+        "back\\slash",
+        " lead",
+        "end ",
+        "[x]",
+        "{",
+        "*a",
+        "&a",
+        "!t",
+        "%",
+        "@",
+        "`",
+        "\u{1}",
+        "\u{7f}",
+        "\u{85}",
+        "\u{2028}",
+        "\t",
+        "a\tb",
+        "0x1F",
+        "y",
+        "=",
+        "<<",
+    ];
+    for text in texts.iter().filter(|text| !text.trim().is_empty()) {
+        let mut settings = Settings::default();
+        settings.name = Some((*text).to_owned());
+        settings.mlflow.tags.insert((*text).to_owned(), (*text).to_owned());
+        settings.source = vec![(*text).to_owned(); 2];
+        assert_eq!(from_yaml(&settings.to_yaml()).as_ref(), Ok(&settings), "{text:?}");
+    }
+}
