@@ -179,7 +179,7 @@ fn config_lists_every_setting() {
         "{}",
         ran.stdout
     );
-    assert!(ran.stdout.contains("default 0.937; a number, 0 to 0.9999\n"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("default 0.01; a number, 0 to 1\n"), "{}", ran.stdout);
     assert!(!ran.stdout.contains('\u{1b}'), "no colour where nobody looks");
 
     let list: serde_json::Value = serde_json::from_str(&yolo11(&["config", "--json"]).stdout).unwrap();

@@ -176,7 +176,7 @@ settings! {
     /// Learning rate at the end, as a share of lr0
     lrf: f64 = 0.01, Optimizer, range SHARE;
     /// Momentum of SGD, first beta of Adam and AdamW
-    momentum: f64 = 0.937, Optimizer, range Range::between(0.0, 0.9999);
+    momentum: f64 = 0.937, Optimizer, range Range::between(0.0, 0.9999), default "0.937; chosen by optimizer=auto";
     /// Weight decay, on weights but not on norms and biases
     weight_decay: f64 = 0.0005, Optimizer, range SHARE;
     /// Epochs over which the learning rate and the momentum rise
@@ -184,7 +184,7 @@ settings! {
     /// Momentum at the start of the warm-up
     warmup_momentum: f64 = 0.8, Optimizer, range Range::between(0.0, 0.9999);
     /// Learning rate of biases at the start of the warm-up
-    warmup_bias_lr: f64 = 0.1, Optimizer, range SHARE;
+    warmup_bias_lr: f64 = 0.1, Optimizer, range SHARE, default "0.1; chosen by optimizer=auto";
     /// Let the learning rate fall by a cosine instead of a line
     cos_lr: bool = false, Optimizer;
     /// Nominal batch: gradients of smaller batches add up until this many pictures are seen
@@ -206,7 +206,7 @@ settings! {
     single_cls: bool = false, Dataset;
     /// Keep decoded pictures: ram (up to a bound) or disk
     cache: Cache = Cache::Off, Dataset;
-    /// Batches of like-shaped pictures in training; validation always uses them
+    /// Batches of like-shaped pictures: validation always uses them, training keeps to squares
     rect: bool = false, Dataset;
     /// Stop at the first bad label row, instead of leaving that row out with a warning
     strict_labels: bool = false, Dataset;
