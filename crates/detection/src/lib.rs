@@ -2,6 +2,16 @@
 //!
 //! Slices in, slices out: this crate knows no network and no files.
 
+pub mod anchors;
+mod arithmetic;
+pub mod decode;
+mod error;
+pub mod geometry;
+pub mod loss;
+
+pub use error::Error;
+pub use loss::{Gains, Loss, LossWorkspace};
+
 /// One labelled object of a batch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Target {
