@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use yolo11_detection::anchors::anchor_count;
-use yolo11_detection::{Gains, Heads, LossWorkspace, Target};
+use yolo11_detection::{Gains, Heads, LossWorkspace, NmsSettings, Target, detect};
 
 /// Repeatable numbers between 0 and 1.
 fn noise(count: usize, seed: u64) -> Vec<f32> {
@@ -63,4 +63,14 @@ fn main() {
             format!("{:?}", workspace.evaluate(&heads, &targets, &gains))
         });
     }
+    time("evaluation's suppression, an image, every class a candidate", 20, || {
+        format!("{} kept", detect(&heads, 0, &NmsSettings::evaluation()).len())
+    });
+    // As after training: hardly any logit passes.
+    let scores: Vec<f32> = random.iter().map(|value| value.powi(40) * 6.0 - 8.0).collect();
+    let heads = Heads { scores: &scores, ..heads };
+    let passing = scores[..anchors * classes].iter().filter(|&&logit| logit > -6.9).count();
+    time(&format!("evaluation's suppression, an image, {passing} candidates"), 20, || {
+        format!("{} kept", detect(&heads, 0, &NmsSettings::evaluation()).len())
+    });
 }

@@ -11,19 +11,27 @@ pub fn sigmoid(logit: f32) -> f32 {
 
 /// Softmax of one side's 16 bins, and its expectation: the distance in units of the stride.
 pub(crate) fn side_distribution(logits: &[f32]) -> ([f32; BINS], f32) {
-    let greatest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let mut bins = [0.0; BINS];
-    let mut total = 0.0;
-    for (bin, &logit) in bins.iter_mut().zip(logits) {
-        *bin = exp_nonpositive(logit - greatest);
-        total += *bin;
+    bins.copy_from_slice(logits);
+    let greatest = fold(bins, f32::max);
+    let exponentials = bins.map(|logit| exp_nonpositive(logit - greatest));
+    let scale = 1.0 / fold(exponentials, |a, b| a + b);
+    let bins = exponentials.map(|value| value * scale);
+    let weighted = std::array::from_fn(|distance| distance as f32 * bins[distance]);
+    (bins, fold(weighted, |a, b| a + b))
+}
+
+/// Folds pairs four times over instead of one after the other: fewer steps wait for each other.
+#[inline(always)]
+fn fold(mut values: [f32; BINS], join: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut half = BINS / 2;
+    while half > 0 {
+        for i in 0..half {
+            values[i] = join(values[i], values[i + half]);
+        }
+        half /= 2;
     }
-    let mut expectation = 0.0;
-    for (distance, bin) in bins.iter_mut().enumerate() {
-        *bin /= total;
-        expectation += distance as f32 * *bin;
-    }
-    (bins, expectation)
+    values[0]
 }
 
 /// Distances left, top, right, bottom from the anchor's centre in units of the stride, from its 64 logits.

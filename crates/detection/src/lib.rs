@@ -8,9 +8,11 @@ pub mod decode;
 mod error;
 pub mod geometry;
 pub mod loss;
+pub mod nms;
 
 pub use error::Error;
 pub use loss::{Gains, Loss, LossWorkspace};
+pub use nms::{Detection, NmsSettings, detect};
 
 /// One labelled object of a batch.
 #[derive(Clone, Copy, Debug, PartialEq)]
