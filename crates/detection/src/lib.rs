@@ -4,6 +4,7 @@
 
 pub mod anchors;
 mod arithmetic;
+pub mod coco_metrics;
 pub mod decode;
 mod error;
 pub mod geometry;
