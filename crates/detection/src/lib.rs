@@ -6,6 +6,7 @@ pub mod anchors;
 mod arithmetic;
 pub mod coco_metrics;
 pub mod decode;
+pub mod detection_metrics;
 mod error;
 pub mod geometry;
 pub mod loss;
