@@ -4,6 +4,12 @@
 //! with batch norm folded into the convolutions. Both work on the threads of the rayon pool they are called in; results do not
 //! depend on how many there are.
 
+mod ema;
+mod optimiser;
+
+pub use ema::Ema;
+pub use optimiser::{Optimiser, OptimiserKind, OptimiserSettings, Rates, RestoreError, StepReport};
+
 use yolo11_network::{Model, Network};
 
 /// What the engine cannot do with what it was given.
