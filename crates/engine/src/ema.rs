@@ -5,27 +5,38 @@ use yolo11_network::{Model, TensorKind};
 
 /// Values that one unit of parallel work takes.
 const CHUNK: usize = 1 << 14;
-/// Share of the old average that stays once the average has warmed up.
-const DECAY: f64 = 0.9999;
-/// Updates over which the decay rises to 63 % of [`DECAY`].
-const WARM_UP: f64 = 2000.0;
+/// How slowly an average follows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct EmaSettings {
+    /// Share of the old average that stays once the average has warmed up.
+    pub decay: f64,
+    /// Updates over which the decay rises to 63 % of that.
+    pub tau: f64,
+}
+
+impl Default for EmaSettings {
+    fn default() -> Self {
+        EmaSettings { decay: 0.9999, tau: 2000.0 }
+    }
+}
 
 /// The average of a model over the steps of its training; validation and saved weights use it.
 #[derive(Clone, Debug)]
 pub struct Ema {
     model: Model,
+    settings: EmaSettings,
     updates: u64,
 }
 
 impl Ema {
     /// Starts at the model itself.
-    pub fn new(model: &Model) -> Self {
-        Ema { model: model.clone(), updates: 0 }
+    pub fn new(model: &Model, settings: EmaSettings) -> Self {
+        Ema { model: model.clone(), settings, updates: 0 }
     }
 
     /// Goes on from a saved average.
-    pub fn restore(model: Model, updates: u64) -> Self {
-        Ema { model, updates }
+    pub fn restore(model: Model, settings: EmaSettings, updates: u64) -> Self {
+        Ema { model, settings, updates }
     }
 
     /// The average.
@@ -38,11 +49,12 @@ impl Ema {
         self.updates
     }
 
-    /// Moves the average towards a model of the same network: by 1 − .9999·(1 − e^(−updates / 2000)) of the way.
+    /// Moves the average towards a model of the same network: by 1 − decay·(1 − e^(−updates / tau)) of the way.
     /// The count of batches behind the running statistics is copied.
     pub fn update(&mut self, model: &Model) {
         self.updates += 1;
-        let decay = DECAY * (1.0 - (-(self.updates as f64) / WARM_UP).exp());
+        let EmaSettings { decay, tau } = self.settings;
+        let decay = decay * (1.0 - (-(self.updates as f64) / tau).exp());
         let (kept, taken) = (decay as f32, (1.0 - decay) as f32);
         for index in 0..model.network().tensors().len() {
             let kind = model.network().tensors()[index].kind;
@@ -72,7 +84,7 @@ mod tests {
         let indices = names.map(|name| network.tensor_index(name).unwrap());
         let tracked = network.tensors().iter().position(|spec| spec.kind == TensorKind::BatchesTracked).unwrap();
         indices.iter().for_each(|&index| model.tensor_mut(index).fill(1.0));
-        let mut ema = Ema::new(&model);
+        let mut ema = Ema::new(&model, EmaSettings::default());
         indices.iter().for_each(|&index| model.tensor_mut(index).fill(3.0));
         model.tensor_mut(tracked).fill(7.0);
         let mut wanted = 1.0f64;

@@ -7,7 +7,7 @@
 mod ema;
 mod optimiser;
 
-pub use ema::Ema;
+pub use ema::{Ema, EmaSettings};
 pub use optimiser::{Optimiser, OptimiserKind, OptimiserSettings, Rates, RestoreError, StepReport};
 
 use yolo11_network::{Model, Network};

@@ -58,7 +58,7 @@ pub struct OptimiserSettings {
     pub weight_decay: f64,
     /// Second beta of the Adam family.
     pub beta2: f64,
-    /// Longest gradient over all parameters; longer ones are scaled down to it.
+    /// Longest gradient over all parameters; longer ones are scaled down to it. 0 for no bound.
     pub clip_norm: f64,
 }
 
@@ -166,7 +166,8 @@ impl Optimiser {
         if !gradient_norm.is_finite() {
             return StepReport { gradient_norm };
         }
-        let clip = (self.settings.clip_norm / (gradient_norm + CLIP_EPSILON)).min(1.0) as f32;
+        let bound = self.settings.clip_norm;
+        let clip = if bound > 0.0 { (bound / (gradient_norm + CLIP_EPSILON)).min(1.0) as f32 } else { 1.0 };
         self.steps += 1;
         for position in 0..self.parameters.len() {
             let (index, kind, _) = self.parameters[position];
