@@ -1,0 +1,102 @@
+//! What can go wrong, and what was left out.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// Something in the data that was left out or mended, with its place; the rest is used.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Finding {
+    /// The picture, label file or file list it is about.
+    pub file: PathBuf,
+    /// Line in that file, from 1, where there is one.
+    pub line: Option<usize>,
+    /// What is wrong and what was done about it, in one line.
+    pub message: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: {}", place(&self.file, &self.line), self.message)
+    }
+}
+
+/// Why a data set cannot be used. The text is one line that says what and where, then a line `hint: ` where something
+/// can be done about it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// `dataset.yaml` or what it points to is not as it should be.
+    #[error("{}: {message}\nhint: {hint}", place(file, line))]
+    Description {
+        /// The `dataset.yaml`.
+        file: PathBuf,
+        /// Line in it, from 1.
+        line: Option<usize>,
+        /// What is wrong.
+        message: String,
+        /// What would mend it.
+        hint: String,
+    },
+    /// A file or folder could not be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A file or folder could not be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A picture that cannot be decoded.
+    #[error("{}: {message}", path.display())]
+    Picture {
+        /// The picture.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// Faulty label rows, with `strict_labels`.
+    #[error("{} faulty label {}: {}\nhint: mend the rows, or set strict_labels=false to leave them out", count, if *count == 1 { "row" } else { "rows" }, list(first))]
+    Labels {
+        /// How many rows are faulty.
+        count: usize,
+        /// The first few.
+        first: Vec<Finding>,
+    },
+    /// Every picture of a split is unreadable, or no picture is left.
+    #[error("no picture of the {split} split can be read: {first}")]
+    NothingReadable {
+        /// The split's name.
+        split: String,
+        /// The first picture and what is wrong with it.
+        first: Finding,
+    },
+    /// A setting that makes no sense.
+    #[error("{message}\nhint: {hint}")]
+    Settings {
+        /// What is wrong.
+        message: String,
+        /// What would mend it.
+        hint: String,
+    },
+    /// A loader thread ended before its work was done; a bug of this program.
+    #[error("a loader thread stopped unexpectedly\nhint: please report this; workers=0 loads without threads")]
+    Worker,
+}
+
+fn place(file: &std::path::Path, line: &Option<usize>) -> String {
+    match line {
+        Some(line) => format!("{}:{line}", file.display()),
+        None => file.display().to_string(),
+    }
+}
+
+fn list(findings: &[Finding]) -> String {
+    findings.iter().map(Finding::to_string).collect::<Vec<_>>().join("; ")
+}
