@@ -26,6 +26,8 @@ pub struct RunDescription {
     pub model: String,
     /// Optimiser and its rates in a sentence.
     pub optimiser: String,
+    /// The data set's file.
+    pub data: PathBuf,
     /// Pictures to train on.
     pub training_pictures: usize,
     /// Pictures to validate on.
@@ -253,7 +255,7 @@ pub enum Event<'a> {
 }
 
 /// Someone who listens to a run.
-pub trait Observer {
+pub trait Observer: Send {
     /// Takes in an event. An error stops the run.
     fn on(&mut self, event: &Event) -> Result<(), Error>;
 

@@ -4,15 +4,20 @@
 //! the [`observers`].
 
 pub mod compute;
+pub mod data;
 pub mod draw;
 mod error;
 pub mod event;
 mod file;
+pub mod inference;
 pub mod observers;
+pub mod resume;
 pub mod run_folder;
 pub mod schedule;
 pub mod sources;
 pub mod state;
+pub mod train;
+pub mod validation;
 pub mod weights;
 
 pub use error::Error;

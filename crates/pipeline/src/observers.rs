@@ -5,7 +5,7 @@ mod log;
 mod progress;
 mod results;
 
-pub use checkpoints::Checkpoints;
+pub use checkpoints::{Checkpoints, STATE_FILE};
 pub use log::LogFile;
 pub use progress::Progress;
 pub use results::ResultsTable;

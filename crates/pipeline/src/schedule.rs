@@ -133,8 +133,7 @@ impl Schedule {
     pub fn at(&self, iteration: u64, epoch: usize) -> IterationPlan {
         let settings = &self.settings;
         let scheduled = settings.lr0 * self.factor(epoch);
-        let mut rates =
-            Rates { weights: scheduled, norms: scheduled, biases: scheduled, momentum: settings.momentum };
+        let mut rates = Rates { weights: scheduled, norms: scheduled, biases: scheduled, momentum: settings.momentum };
         if iteration >= self.warmup {
             return IterationPlan { rates, accumulate: self.accumulate() };
         }

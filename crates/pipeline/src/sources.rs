@@ -30,7 +30,11 @@ fn add(source: &str, found: &mut Vec<PathBuf>) -> Result<(), Error> {
         return add_folder(path, found);
     }
     if path.is_file() {
-        if ending(path) == "txt" { add_list(path, found)? } else { found.push(path.to_owned()) }
+        if ending(path) == "txt" {
+            add_list(path, found)?
+        } else {
+            found.push(path.to_owned())
+        }
         return Ok(());
     }
     if source.contains(['*', '?', '[']) {
@@ -133,6 +137,9 @@ mod tests {
         assert!(text(&[]).starts_with("no `source`"));
         let folder = tempfile::tempdir().unwrap();
         let place = folder.path().display().to_string();
-        assert!(text(std::slice::from_ref(&place)).starts_with(&format!("no pictures in `{place}`\nhint: pictures end in .jpg")));
+        assert!(
+            text(std::slice::from_ref(&place))
+                .starts_with(&format!("no pictures in `{place}`\nhint: pictures end in .jpg"))
+        );
     }
 }

@@ -60,8 +60,7 @@ pub fn save(path: &Path, state: &TrainingState, settings_yaml: &str, names: &[St
         }
     }
     for (name, values) in state.optimiser.state() {
-        file.tensors
-            .insert(format!("optimiser/{name}"), Array { shape: vec![values.len()], values: values.to_vec() });
+        file.tensors.insert(format!("optimiser/{name}"), Array { shape: vec![values.len()], values: values.to_vec() });
     }
     Ok(save_state(path, &file)?)
 }
@@ -137,7 +136,8 @@ impl SavedTraining {
                 hint: "leave `optimizer` out when resuming".into(),
             });
         }
-        let find = |name: &str| self.file.tensors.get(&format!("optimiser/{name}")).map(|array| array.values.as_slice());
+        let find =
+            |name: &str| self.file.tensors.get(&format!("optimiser/{name}")).map(|array| array.values.as_slice());
         optimiser.restore(self.optimiser_steps, find).map_err(|error| damaged(path, &error.to_string()))
     }
 }

@@ -35,7 +35,8 @@ pub fn load(settings: &Settings) -> Result<Loaded, Error> {
 
 /// The model that a training starts from, and a sentence on where its values come from.
 pub fn start(settings: &Settings, classes: usize) -> Result<(Model, String), Error> {
-    let weights = settings.start_weights()?.map(|path| Ok::<_, Error>((yolo11_checkpoint::load(&path)?, path))).transpose()?;
+    let weights =
+        settings.start_weights()?.map(|path| Ok::<_, Error>((yolo11_checkpoint::load(&path)?, path))).transpose()?;
     let scale = match (&settings.model, &weights) {
         (ModelSource::Scale(scale), _) => network_scale(*scale),
         (ModelSource::Weights(_), Some((checkpoint, path))) if is_source(settings, path)? => {

@@ -46,8 +46,10 @@ impl Observer for LogFile {
                 self.line("INFO", &format!("model: {}", run.model))?;
                 self.line("INFO", &format!("optimiser: {}", run.optimiser))?;
                 let (training, validation) = (run.training_pictures, run.validation_pictures);
+                self.line("INFO", &format!("data: {}", run.data.display()))?;
                 self.line("INFO", &format!("pictures: {training} for training, {validation} for validation"))?;
-                let settings: Vec<String> = run.settings.iter().map(|(name, value)| format!("{name}={value}")).collect();
+                let settings: Vec<String> =
+                    run.settings.iter().map(|(name, value)| format!("{name}={value}")).collect();
                 self.line("INFO", &format!("settings: {}", settings.join(" ")))
             }
             Event::EpochStarted { epoch, epochs, batches } => {

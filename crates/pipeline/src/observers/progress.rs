@@ -65,7 +65,9 @@ impl Observer for Progress {
                 self.say(&format!("pictures   {training} for training, {validation} for validation"));
                 self.say(&format!("run        {}", run.folder.display()));
             }
-            Event::EpochStarted { epoch, epochs, batches } => self.start_bar(format!("epoch {epoch}/{epochs}"), *batches),
+            Event::EpochStarted { epoch, epochs, batches } => {
+                self.start_bar(format!("epoch {epoch}/{epochs}"), *batches)
+            }
             Event::StepFinished(report) => {
                 if let Some(bar) = &self.bar {
                     bar.set_position(report.batch as u64);
@@ -115,8 +117,7 @@ fn step_text(report: &StepReport) -> String {
 /// An epoch on one line.
 pub(crate) fn epoch_line(report: &EpochReport) -> String {
     let [boxes, classes, dfl] = report.losses;
-    let mut line =
-        format!("epoch {}/{}  box {boxes:.4}  cls {classes:.4}  dfl {dfl:.4}", report.epoch, report.epochs);
+    let mut line = format!("epoch {}/{}  box {boxes:.4}  cls {classes:.4}  dfl {dfl:.4}", report.epoch, report.epochs);
     if let Some(validation) = &report.validation {
         let summary = &validation.summary;
         line += &format!(
