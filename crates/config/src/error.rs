@@ -120,6 +120,11 @@ pub enum Error {
         "no `data`: which pictures to use is not set\nhint: give data=path/to/dataset.yaml, or data=demo for a small set that is generated on the spot"
     )]
     NoData,
+    /// No pictures are named.
+    #[error(
+        "no `source`: which pictures to look at is not set\nhint: give source=PICTURE, a folder, a pattern such as 'photos/*.jpg', or a .txt list"
+    )]
+    NoSource,
     /// A weights file is named that does not exist.
     #[error("no weights file `{}`; looked in {}\nhint: {hint}", path.display(), looked.join(", "))]
     NoWeights {

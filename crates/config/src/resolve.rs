@@ -119,6 +119,14 @@ impl Settings {
         self.data.as_deref().ok_or(Error::NoData)
     }
 
+    /// What `predict` looks at, at least one.
+    ///
+    /// # Errors
+    /// [`Error::NoSource`] where none is set.
+    pub fn require_source(&self) -> Result<&[String], Error> {
+        if self.source.is_empty() { Err(Error::NoSource) } else { Ok(&self.source) }
+    }
+
     /// The weights file to start from, as it can be opened: that of `pretrained`, else that of `model`; nothing for a random start.
     ///
     /// # Errors

@@ -141,7 +141,7 @@ settings! {
     /// Side of the network's input in pixels
     imgsz: usize = 640, Training, aliases ["img_size", "image_size"], range Range::between(32.0, 8192.0).multiples_of(32);
     /// What computes: auto, cpu, cuda, cuda:0 or 0
-    device: Device = Device::Auto, Training, range COUNT;
+    device: Device = Device::Auto, Training;
     /// Stop with an error where the device is missing, instead of going on with the CPU
     strict_device: bool = false, Training;
     /// Threads that decode and augment ahead of the training
@@ -176,7 +176,7 @@ settings! {
     /// Learning rate at the end, as a share of lr0
     lrf: f64 = 0.01, Optimizer, range SHARE;
     /// Momentum of SGD, first beta of Adam and AdamW
-    momentum: f64 = 0.937, Optimizer, range Range::between(0.0, 0.9999);
+    momentum: f64 = 0.937, Optimizer, range Range::between(0.0, 0.9999), default "0.937; chosen by optimizer=auto";
     /// Weight decay, on weights but not on norms and biases
     weight_decay: f64 = 0.0005, Optimizer, range SHARE;
     /// Epochs over which the learning rate and the momentum rise
@@ -184,7 +184,7 @@ settings! {
     /// Momentum at the start of the warm-up
     warmup_momentum: f64 = 0.8, Optimizer, range Range::between(0.0, 0.9999);
     /// Learning rate of biases at the start of the warm-up
-    warmup_bias_lr: f64 = 0.1, Optimizer, range SHARE;
+    warmup_bias_lr: f64 = 0.1, Optimizer, range SHARE, default "0.1; chosen by optimizer=auto";
     /// Let the learning rate fall by a cosine instead of a line
     cos_lr: bool = false, Optimizer;
     /// Nominal batch: gradients of smaller batches add up until this many pictures are seen
@@ -201,12 +201,12 @@ settings! {
     /// Share of the training pictures to use
     fraction: f64 = 1.0, Dataset, range Range::between(0.000001, 1.0);
     /// Use these classes only, by number
-    classes: Vec<usize> = Vec::new(), Dataset, range COUNT, default "all";
+    classes: Vec<usize> = Vec::new(), Dataset, default "all";
     /// Treat every class as one
     single_cls: bool = false, Dataset;
     /// Keep decoded pictures: ram (up to a bound) or disk
     cache: Cache = Cache::Off, Dataset;
-    /// Batches of like-shaped pictures in training; validation always uses them
+    /// Batches of like-shaped pictures: validation always uses them, training keeps to squares
     rect: bool = false, Dataset;
     /// Stop at the first bad label row, instead of leaving that row out with a warning
     strict_labels: bool = false, Dataset;

@@ -171,7 +171,7 @@ fn every_fault_of_a_file_names_its_line_and_what_would_mend_it() {
         ),
         (
             "device: 0,1\n",
-            "c.yaml:1:9: `device` must be auto, cpu, cuda, cuda:N or N (a CUDA device's number), at least 0; got `0,1`\nhint: training runs on one device; name one",
+            "c.yaml:1:9: `device` must be auto, cpu, cuda, cuda:N or N (a CUDA device's number); got `0,1`\nhint: training runs on one device; name one",
         ),
         ("epochs: 1\nepochs: 2\n", "c.yaml:2:1: `epochs` is given twice; first on line 1"),
         (
@@ -224,5 +224,50 @@ fn every_default_lies_in_its_own_range() {
         let argument = format!("{}={}", setting.name, value.as_str().map_or(value.to_string(), str::to_owned));
         // Empty lists and maps are the one form that only YAML can write.
         settings.apply_argument(&argument).unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
+#[test]
+fn any_text_survives_args_yaml() {
+    let texts = [
+        "1e3",
+        "~",
+        "null",
+        "None",
+        "- a",
+        "a: b",
+        "# x",
+        "é 日本",
+        "two\nlines",
+        "it's",
+        "\"",
+        "back\\slash",
+        " lead",
+        "end ",
+        "[x]",
+        "{",
+        "*a",
+        "&a",
+        "!t",
+        "%",
+        "@",
+        "`",
+        "\u{1}",
+        "\u{7f}",
+        "\u{85}",
+        "\u{2028}",
+        "\t",
+        "a\tb",
+        "0x1F",
+        "y",
+        "=",
+        "<<",
+    ];
+    for text in texts.iter().filter(|text| !text.trim().is_empty()) {
+        let mut settings = Settings::default();
+        settings.name = Some((*text).to_owned());
+        settings.mlflow.tags.insert((*text).to_owned(), (*text).to_owned());
+        settings.source = vec![(*text).to_owned(); 2];
+        assert_eq!(from_yaml(&settings.to_yaml()).as_ref(), Ok(&settings), "{text:?}");
     }
 }
