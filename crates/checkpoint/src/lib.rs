@@ -39,7 +39,8 @@ mod tensor;
 mod torch;
 mod value;
 
-use std::fs;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 
 use yolo11_network::Model;
@@ -60,7 +61,7 @@ use error::Problem;
 pub struct Checkpoint {
     /// The weights; the network tells scale and number of classes.
     pub model: Model,
-    /// One name per class.
+    /// One name per class. Where a file has none, or too few, `class0`, `class1` … stand in; surplus names are left out.
     pub names: Vec<String>,
     /// The last finished epoch, counted from 0; none where the file does not say or the training is closed.
     pub epoch: Option<usize>,
@@ -96,8 +97,21 @@ impl Checkpoint {
 /// missing, damaged, refused or of another architecture.
 pub fn load(path: &Path) -> Result<Checkpoint, Error> {
     let bytes =
-        fs::read(path).map_err(|source| Error::Io { path: path.to_path_buf(), action: "cannot read", source })?;
+        read_file(path).map_err(|source| Error::Io { path: path.to_path_buf(), action: "cannot read", source })?;
     from_bytes(&bytes, path)
+}
+
+/// The whole file if it begins as a checkpoint does, else its first megabyte: enough to tell what it is.
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let mut bytes = Vec::new();
+    file.by_ref().take(1 << 20).read_to_end(&mut bytes)?;
+    if Archive::is_zip(&bytes) || safetensors_format::is_safetensors(&bytes) {
+        let length = usize::try_from(file.metadata()?.len()).unwrap_or(0);
+        bytes.reserve_exact(length.saturating_sub(bytes.len()));
+        file.read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
 }
 
 /// As [`load`], of a file in memory; `path` is what errors call it.

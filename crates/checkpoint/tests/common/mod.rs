@@ -95,6 +95,11 @@ pub fn assert_same_bits(a: &Model, b: &Model) {
 
 /// A zip archive of stored entries, written without the crate under test.
 pub fn zip(entries: &[(&str, &[u8])]) -> Vec<u8> {
+    zip_in(entries, false)
+}
+
+/// As [`zip`]; with `large` the directory says every size and offset in ZIP64's fields only, as archives above 4 GiB do.
+pub fn zip_in(entries: &[(&str, &[u8])], large: bool) -> Vec<u8> {
     let mut file = Vec::new();
     let mut directory = Vec::new();
     for (name, data) in entries {
@@ -104,10 +109,21 @@ pub fn zip(entries: &[(&str, &[u8])]) -> Vec<u8> {
         fields.extend((data.len() as u32).to_le_bytes());
         fields.extend((name.len() as u32).to_le_bytes());
         directory.extend(b"PK\x01\x02\0\0");
-        directory.extend(&fields);
-        directory.extend([0; 10]);
-        directory.extend((file.len() as u32).to_le_bytes());
-        directory.extend(name.as_bytes());
+        if large {
+            directory.extend(&fields[..14]);
+            directory.extend([0xff; 8]);
+            directory.extend([name.len() as u8, 0, 28, 0]);
+            directory.extend([0; 10]);
+            directory.extend([0xff; 4]);
+            directory.extend(name.as_bytes());
+            directory.extend([1, 0, 24, 0]);
+            directory.extend([data.len(), data.len(), file.len()].map(|value| (value as u64).to_le_bytes()).concat());
+        } else {
+            directory.extend(&fields);
+            directory.extend([0; 10]);
+            directory.extend((file.len() as u32).to_le_bytes());
+            directory.extend(name.as_bytes());
+        }
         file.extend(b"PK\x03\x04");
         file.extend(&fields);
         file.extend(name.as_bytes());
@@ -115,6 +131,21 @@ pub fn zip(entries: &[(&str, &[u8])]) -> Vec<u8> {
     }
     let start = file.len() as u32;
     file.extend(&directory);
+    if large {
+        let record = file.len() as u64;
+        file.extend(b"PK\x06\x06");
+        file.extend(44u64.to_le_bytes());
+        file.extend([0; 12]);
+        let numbers = [entries.len(), entries.len(), directory.len(), start as usize];
+        file.extend(numbers.map(|value| (value as u64).to_le_bytes()).concat());
+        file.extend(b"PK\x06\x07\0\0\0\0");
+        file.extend(record.to_le_bytes());
+        file.extend([1, 0, 0, 0]);
+        file.extend(b"PK\x05\x06\0\0\0\0");
+        file.extend([0xff; 12]);
+        file.extend([0, 0]);
+        return file;
+    }
     file.extend(b"PK\x05\x06\0\0\0\0");
     file.extend([(entries.len() as u16).to_le_bytes(); 2].concat());
     file.extend((directory.len() as u32).to_le_bytes());
