@@ -59,31 +59,45 @@ impl Projection {
 /// `source_size[1]` pixels); outside there is grey.
 pub(crate) fn warp(source: &[u8], source_size: [usize; 2], back: &Projection, out: &mut [u8], size: [usize; 2]) {
     let m = &back.0;
-    let affine = back.is_affine();
     for (y, row) in out.chunks_exact_mut(size[1] * 3).take(size[0]).enumerate() {
-        let v = y as f64 + 0.5;
-        let start = m.map(|line| line[0] * 0.5 + line[1] * v + line[2]);
-        for (x, pixel) in row.chunks_exact_mut(3).enumerate() {
-            let along = x as f64;
-            let mut u = start[0] + m[0][0] * along;
-            let mut v = start[1] + m[1][0] * along;
-            if !affine {
-                let w = start[2] + m[2][0] * along;
-                (u, v) = if w > 1e-9 { (u / w, v / w) } else { (-1e6, -1e6) };
+        // The first pixel's centre; half a source pixel less, because a source pixel's centre lies at a half, too.
+        let start = m.map(|line| line[0] * 0.5 + line[1] * (y as f64 + 0.5) + line[2]);
+        if back.is_affine() {
+            // Equal steps along the row: exact sums of fixed-point numbers.
+            let [mut u, mut v] = [fixed(start[0] - 0.5), fixed(start[1] - 0.5)];
+            let [step_u, step_v] = [fixed(m[0][0]), fixed(m[1][0])];
+            for pixel in row.chunks_exact_mut(3) {
+                sample(source, source_size, u, v, pixel);
+                (u, v) = (u + step_u, v + step_v);
             }
-            sample(source, source_size, u, v, pixel);
+        } else {
+            for (x, pixel) in row.chunks_exact_mut(3).enumerate() {
+                let [u, v, w] = [0, 1, 2].map(|line| start[line] + m[line][0] * x as f64);
+                let far = f64::from(-FAR);
+                let [u, v] = if w > 1e-9 { [u / w - 0.5, v / w - 0.5] } else { [far, far] };
+                sample(source, source_size, fixed(u), fixed(v), pixel);
+            }
         }
     }
 }
 
-/// One pixel at a place given in source pixels (centres at halves).
+/// Bits after the point of a position.
+const FRACTION: u32 = 32;
+
+/// Positions are kept this near, in pixels: farther ones are outside of any picture just as well.
+const FAR: i32 = 1 << 20;
+
+fn fixed(value: f64) -> i64 {
+    let far = f64::from(FAR);
+    (value.clamp(-far, far) * (1u64 << FRACTION) as f64) as i64
+}
+
+/// One pixel at a place given in fixed-point source pixels (centres at whole numbers).
 #[inline(always)]
-fn sample(source: &[u8], [height, width]: [usize; 2], u: f64, v: f64, pixel: &mut [u8]) {
-    // 2048 steps a pixel; the clamp keeps far-away places (and NaN, which becomes 0) in range.
-    let fixed = |value: f64| ((value - 0.5).clamp(-1e6, 1e6) * 2048.0).floor() as i64;
-    let (u, v) = (fixed(u), fixed(v));
-    let (x, y) = (u >> 11, v >> 11);
-    let (fx, fy) = ((u & 2047) as u32, (v & 2047) as u32);
+fn sample(source: &[u8], [height, width]: [usize; 2], u: i64, v: i64, pixel: &mut [u8]) {
+    let (x, y) = (u >> FRACTION, v >> FRACTION);
+    let share = |value: i64| ((value >> (FRACTION - 11)) & 2047) as u32;
+    let (fx, fy) = (share(u), share(v));
     if x >= 0 && y >= 0 && x + 1 < width as i64 && y + 1 < height as i64 {
         let start = (y as usize * width + x as usize) * 3;
         let upper = &source[start..start + 6];
