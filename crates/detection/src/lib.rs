@@ -2,6 +2,19 @@
 //!
 //! Slices in, slices out: this crate knows no network and no files.
 
+pub mod anchors;
+mod arithmetic;
+pub mod coco_metrics;
+pub mod decode;
+mod error;
+pub mod geometry;
+pub mod loss;
+pub mod nms;
+
+pub use error::Error;
+pub use loss::{Gains, Loss, LossWorkspace};
+pub use nms::{Detection, NmsSettings, detect};
+
 /// One labelled object of a batch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Target {
