@@ -3,6 +3,7 @@
 //! Read [`train`](mod@train) first: it follows one training from its settings to its last checkpoint. It announces [`Event`]s and knows none of
 //! the [`observers`].
 
+pub mod benchmark;
 pub mod compute;
 pub mod data;
 pub mod draw;
@@ -10,13 +11,16 @@ mod error;
 pub mod event;
 mod file;
 pub mod inference;
+pub mod info;
 pub mod observers;
+pub mod predict;
 pub mod resume;
 pub mod run_folder;
 pub mod schedule;
 pub mod sources;
 pub mod state;
 pub mod train;
+pub mod val;
 pub mod validation;
 pub mod weights;
 
