@@ -4,13 +4,20 @@
 //! with batch norm folded into the convolutions. Both work on the threads of the rayon pool they are called in; results do not
 //! depend on how many there are.
 
+use yolo11_network::Network;
+
+mod arena;
+mod cpu;
 mod ema;
+mod inference;
+mod layout;
 mod optimiser;
+mod training;
 
 pub use ema::{Ema, EmaSettings};
+pub use inference::InferenceSession;
 pub use optimiser::{Optimiser, OptimiserKind, OptimiserSettings, Rates, RestoreError, StepReport};
-
-use yolo11_network::{Model, Network};
+pub use training::TrainingSession;
 
 /// What the engine cannot do with what it was given.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +40,43 @@ pub enum Error {
         /// The planned length.
         wanted: usize,
     },
+}
+
+/// A batch of pictures, `[image, height, width, 3]` RGB.
+#[derive(Clone, Copy, Debug)]
+pub enum Images<'a> {
+    /// Bytes, as decoded: 255 becomes 1.
+    Bytes(&'a [u8]),
+    /// Values in 0 … 1.
+    Values(&'a [f32]),
+}
+
+impl<'a> From<&'a [u8]> for Images<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Images::Bytes(bytes)
+    }
+}
+
+impl<'a> From<&'a Vec<u8>> for Images<'a> {
+    fn from(bytes: &'a Vec<u8>) -> Self {
+        Images::Bytes(bytes)
+    }
+}
+
+impl Images<'_> {
+    /// Number of images of `[height, width]` pixels, at most `batch`.
+    fn count(&self, size: [usize; 2], batch: usize) -> Result<usize, Error> {
+        let given = match self {
+            Images::Bytes(bytes) => bytes.len(),
+            Images::Values(values) => values.len(),
+        };
+        let image = size[0] * size[1] * 3;
+        let count = given / image;
+        if given == 0 || !given.is_multiple_of(image) || count > batch {
+            return Err(Error::Length { what: "the batch of images", given, wanted: batch * image });
+        }
+        Ok(count)
+    }
 }
 
 /// The head's outputs of one batch, borrowed from a session.
@@ -79,65 +123,13 @@ impl Gradients {
     }
 }
 
-/// The training form of a network for batches of up to `batch` images of one size.
-pub struct TrainingSession;
-
-impl TrainingSession {
-    /// Plans all memory. `size` is `[height, width]`, multiples of 32.
-    pub fn plan(network: &Network, batch: usize, size: [usize; 2]) -> Result<Self, Error> {
-        let _ = (network, batch, size);
-        unimplemented!()
-    }
-
-    /// Bytes of the planned memory.
-    pub fn memory_bytes(&self) -> usize {
-        unimplemented!()
-    }
-
-    /// Runs forward on `[image, height, width, 3]` RGB bytes (as many images as the slice holds, at most the planned batch) and
-    /// moves the model's running statistics.
-    pub fn forward(&mut self, model: &mut Model, images: &[u8]) -> Result<Heads<'_>, Error> {
-        let _ = (model, images);
-        unimplemented!()
-    }
-
-    /// Adds to `gradients` the gradient of what has the gradients `boxes` and `scores` at the head's outputs of the last forward.
-    pub fn backward(
-        &mut self,
-        model: &Model,
-        boxes: &[f32],
-        scores: &[f32],
-        gradients: &mut Gradients,
-    ) -> Result<(), Error> {
-        let _ = (model, boxes, scores, gradients);
-        unimplemented!()
-    }
+/// Checks an input size.
+fn check_size([height, width]: [usize; 2]) -> Result<(), Error> {
+    let fits = |size: usize| size > 0 && size.is_multiple_of(32);
+    if fits(height) && fits(width) { Ok(()) } else { Err(Error::Size { height, width }) }
 }
 
-/// The evaluation form of a model for batches of up to `batch` images of one size.
-pub struct InferenceSession;
-
-impl InferenceSession {
-    /// Folds batch norm into the convolutions and plans all memory. `size` is `[height, width]`, multiples of 32.
-    pub fn plan(model: &Model, batch: usize, size: [usize; 2]) -> Result<Self, Error> {
-        let _ = (model, batch, size);
-        unimplemented!()
-    }
-
-    /// Takes over new weights of the same network.
-    pub fn update(&mut self, model: &Model) {
-        let _ = model;
-        unimplemented!()
-    }
-
-    /// Bytes of the planned memory.
-    pub fn memory_bytes(&self) -> usize {
-        unimplemented!()
-    }
-
-    /// Runs on `[image, height, width, 3]` RGB bytes, at most the planned batch.
-    pub fn forward(&mut self, images: &[u8]) -> Result<Heads<'_>, Error> {
-        let _ = images;
-        unimplemented!()
-    }
+/// The instruction set the kernels use on this machine: `avx512`, `avx2` or `portable`.
+pub fn instructions() -> &'static str {
+    cpu::kernels::Kernels::get().name
 }
