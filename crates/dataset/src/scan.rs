@@ -273,7 +273,8 @@ fn look(path: &Path, classes: usize) -> Looked {
         Ok(size) => size,
         Err(message) => {
             let finding = Finding { file: path.to_path_buf(), line: None, message: format!("{message}; left out") };
-            return Looked { image: Err(finding), has_label_file: true, faulty_rows: Vec::new() };
+            let has_label_file = label_path(path).is_file();
+            return Looked { image: Err(finding), has_label_file, faulty_rows: Vec::new() };
         }
     };
     let file = label_path(path);
