@@ -140,6 +140,8 @@ impl Letterbox {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -204,5 +206,57 @@ mod tests {
         }
         // An odd row of padding goes below.
         assert_eq!(Letterbox::fit([95, 160], [128, 160]).pad, [0.0, 16.0]);
+    }
+
+    fn bbox() -> impl Strategy<Value = [f32; 4]> {
+        (-500.0f32..500.0, -500.0f32..500.0, 1.0f32..400.0, 1.0f32..400.0).prop_map(|(x, y, w, h)| [x, y, x + w, y + h])
+    }
+
+    proptest! {
+        #[test]
+        fn overlap_is_symmetric_bounded_and_whole_for_the_box_itself(a in bbox(), b in bbox()) {
+            let overlap = iou(a, b);
+            prop_assert!((0.0..=1.0).contains(&overlap));
+            prop_assert_eq!(overlap, iou(b, a));
+            prop_assert!((iou(a, a) - 1.0).abs() < 1e-6);
+            prop_assert!((ciou(a, b) - ciou(b, a)).abs() < 1e-5);
+            prop_assert!(ciou(a, b) <= overlap + 1e-5 && ciou(a, b) > -2.0);
+            prop_assert_eq!(ciou_with_gradient(a, b).0, ciou(a, b));
+        }
+
+        #[test]
+        fn moving_both_boxes_moves_nothing_else(a in bbox(), b in bbox(), x in -100i16..100, y in -100i16..100) {
+            let moved = |bbox: [f32; 4]| {
+                let by = [f32::from(x), f32::from(y)];
+                std::array::from_fn(|i| bbox[i] + by[i % 2])
+            };
+            prop_assert!((iou(moved(a), moved(b)) - iou(a, b)).abs() < 1e-3);
+        }
+
+        #[test]
+        fn corners_and_centres_convert_back(a in bbox()) {
+            for (back, kept) in xywh_to_xyxy(xyxy_to_xywh(a)).iter().zip(a) {
+                prop_assert!((back - kept).abs() < 1e-3);
+            }
+        }
+
+        #[test]
+        fn a_letterboxed_box_comes_back(
+            height in 20usize..3000, width in 20usize..3000, rows in 1usize..30, columns in 1usize..30,
+            share in prop::array::uniform4(0.0f32..1.0)
+        ) {
+            let letterbox = Letterbox::fit([height, width], [rows * 32, columns * 32]);
+            let limits = [width as f32, height as f32];
+            let inside: [f32; 4] = std::array::from_fn(|i| share[i] * limits[i % 2]);
+            let input = letterbox.to_input(inside);
+            let size = [columns as f32 * 32.0, rows as f32 * 32.0];
+            for i in 0..4 {
+                // Within the input, but for the rounding of the scaled picture to whole pixels.
+                prop_assert!(input[i] > -1.0 && input[i] < size[i % 2] + 1.0);
+                prop_assert!((letterbox.to_original(input)[i] - inside[i]).abs() < 1e-3 * limits[i % 2]);
+            }
+            let all = letterbox.to_original([-1e6, -1e6, 1e6, 1e6]);
+            prop_assert_eq!(all, [0.0, 0.0, limits[0], limits[1]]);
+        }
     }
 }
