@@ -8,11 +8,15 @@ use yolo11_network::Network;
 
 mod arena;
 mod cpu;
+mod ema;
 mod inference;
 mod layout;
+mod optimiser;
 mod training;
 
+pub use ema::{Ema, EmaSettings};
 pub use inference::InferenceSession;
+pub use optimiser::{Optimiser, OptimiserKind, OptimiserSettings, Rates, RestoreError, StepReport};
 pub use training::TrainingSession;
 
 /// What the engine cannot do with what it was given.

@@ -1,1 +1,28 @@
-//! See the crate's description in Cargo.toml.
+//! Train, validate, predict and benchmark: puts the rooms together.
+//!
+//! Read [`train`](mod@train) first: it follows one training from its settings to its last checkpoint. It announces [`Event`]s and knows none of
+//! the [`observers`].
+
+pub mod benchmark;
+pub mod compute;
+pub mod data;
+pub mod draw;
+mod error;
+pub mod event;
+mod file;
+pub mod inference;
+pub mod info;
+pub mod observers;
+pub mod predict;
+pub mod resume;
+pub mod run_folder;
+pub mod schedule;
+pub mod sources;
+pub mod state;
+pub mod train;
+pub mod val;
+pub mod validation;
+pub mod weights;
+
+pub use error::Error;
+pub use event::{Announcer, Event, Observer};
