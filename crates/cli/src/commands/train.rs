@@ -21,9 +21,10 @@ pub(crate) fn command() -> Command {
 
 pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let settings = settings(&words(matches))?;
-    // A resumed run brings its own data.
+    // A resumed run brings its own data and weights; any other is checked before the demo set is made.
     if settings.resume == Resume::No {
         settings.require_data()?;
+        settings.start_weights()?;
     }
     let stop = stop_flag("stopping after this step and saving")?;
     let summary = train(&settings, &TrainOptions::default(), &stop)?;
