@@ -15,7 +15,7 @@ pub(crate) enum Failure {
     /// A setting is wrong.
     #[error(transparent)]
     Settings(#[from] yolo11_config::Error),
-    /// The pipeline could not do its work.
+    /// The work itself could not be done.
     #[error(transparent)]
     Pipeline(#[from] yolo11_pipeline::Error),
     /// A file or folder cannot be written.
@@ -39,8 +39,8 @@ impl Failure {
         match self {
             Failure::Usage { .. } => 2,
             Failure::Settings(_) => 3,
-            Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
             Failure::Pipeline(error) => error.exit_code(),
+            Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
             Failure::Write { .. } | Failure::Output(_) | Failure::Interrupt(_) => 1,
         }
     }

@@ -5,7 +5,6 @@ mod commands;
 mod completion_scripts;
 mod failure;
 mod interrupt;
-mod pipeline;
 mod terminal;
 
 use std::process::ExitCode;

@@ -333,3 +333,72 @@ fn a_reader_who_had_enough_is_no_error() {
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), String::from_utf8(output.stderr).unwrap().as_str()), (Some(0), ""));
 }
+
+#[test]
+fn info_describes_every_scale_and_number_of_classes() {
+    let info = |arguments: &[&str]| -> serde_json::Value {
+        let ran = yolo11(&[&["info", "batch=1", "imgsz=64", "--json"], arguments].concat());
+        assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
+        serde_json::from_str(&ran.stdout).unwrap()
+    };
+    for (model, parameters) in [("yolo11n", 2_624_080), ("yolov11s", 9_458_752)] {
+        let found = info(&[&format!("model={model}")]);
+        assert_eq!((&found["parameters"], &found["classes"]), (&parameters.into(), &80.into()));
+    }
+    assert_eq!(info(&["classes=3"])["classes"], 3);
+    let ran = yolo11(&["info", "batch=1", "imgsz=64"]);
+    assert!(ran.stdout.contains("\nparameters  2,624,080 in 499 tensors\n"), "{}", ran.stdout);
+}
+
+#[test]
+fn benchmarks_are_a_table_or_json() {
+    let arguments = ["benchmark", "infer", "batch=1", "imgsz=64", "--repeats", "2"];
+    assert!(yolo11(&arguments).stdout.starts_with("infer yolo11n, batch 1, 64 px, "));
+    let found: serde_json::Value =
+        serde_json::from_str(&yolo11(&[&arguments[..], &["--json"]].concat()).stdout).unwrap();
+    assert_eq!(found["seconds"]["forward"]["repeats"], 2);
+    assert!(found["seconds"]["forward"]["median"].as_f64().is_some_and(|median| median > 0.0));
+}
+
+#[test]
+fn data_and_pictures_that_are_missing_are_named() {
+    let folder = Folder::new("missing");
+    let ran = yolo11_in(&folder.0, &["train", "data=nowhere.yaml"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(3), ""));
+    assert!(ran.stderr.starts_with("error: ") && ran.stderr.contains("nowhere.yaml"), "{}", ran.stderr);
+    let ran = yolo11_in(&folder.0, &["predict", "source=nowhere.jpg", "model=yolo11n"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(3), ""));
+    assert!(ran.stderr.contains("nowhere.jpg"), "{}", ran.stderr);
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_saves_and_ends_with_130() {
+    let Some(shared) = std::env::var_os("YOLO11_SHARED") else {
+        eprintln!("skipped: YOLO11_SHARED is not set");
+        return;
+    };
+    let folder = Folder::new("stop");
+    let data = format!("data={}", Path::new(&shared).join("data/bccd/dataset.yaml").display());
+    let child = Command::new(env!("CARGO_BIN_EXE_yolo11"))
+        .args(["train", &data, "imgsz=64", "batch=2", "epochs=1000", "workers=1"])
+        .current_dir(&folder.0)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // args.yaml says that the training is about to begin.
+    let started = std::time::Instant::now();
+    while !folder.0.join("runs/train/args.yaml").exists() && started.elapsed().as_secs() < 60 {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{stderr}");
+    assert!(stderr.contains("\nstopping after this step and saving; Ctrl-C again stops at once\n"), "{stderr}");
+    assert!(stderr.ends_with("hint: go on with resume=runs/train\n"), "{stderr}");
+    assert!(folder.0.join("runs/train/weights/last.pt").metadata().unwrap().len() > 1_000_000);
+}

@@ -227,6 +227,8 @@ settings! {
     half: bool = false, Validation;
     /// Write detections as COCO JSON (`val`) or one JSON file (`predict`)
     save_json: bool = false, Validation;
+    /// Number classes in COCO JSON as that data set's own files do: its 80 classes from 1 to 90
+    coco_ids: bool = false, Validation;
 
     /// What to look at: a picture, folder, glob pattern, .txt list of them, or a YAML list of these
     source: Vec<String> = Vec::new(), Prediction, default "none";

@@ -1,10 +1,11 @@
 //! `yolo11 info`: what a network consists of.
 
 use clap::{ArgMatches, Command};
+use yolo11_pipeline::info::info;
 
 use crate::arguments::{json_option, settings, wants_json, with_settings, words};
 use crate::failure::Failure;
-use crate::pipeline;
+use crate::terminal;
 
 pub(crate) fn command() -> Command {
     with_settings(Command::new("info"), &[])
@@ -18,8 +19,11 @@ pub(crate) fn command() -> Command {
 pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let words: Vec<_> = words(matches).iter().map(|word| how_many_classes(word)).collect();
     let settings = settings(&words)?;
-    settings.start_weights()?;
-    pipeline::info(&settings, wants_json(matches))
+    let info = info(&settings)?;
+    match wants_json(matches) {
+        true => terminal::print_json(&info.to_json()),
+        false => terminal::print(&info.table()),
+    }
 }
 
 /// A network knows no class by number: `classes=3` can only mean how many there are.
