@@ -1,6 +1,7 @@
 //! The command `val`: measures weights on a split of a data set.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 use yolo11_config::{Batch, Settings};
@@ -39,7 +40,13 @@ pub struct ValReport {
 }
 
 /// Measures the weights that the settings name; with `save_json` writes every detection into a run's folder.
-pub fn validate(settings: &Settings, options: &TrainOptions, ids: CategoryIds) -> Result<ValReport, Error> {
+/// `stop` may be set at any time: the result is [`Error::Interrupted`].
+pub fn validate(
+    settings: &Settings,
+    options: &TrainOptions,
+    ids: CategoryIds,
+    stop: &AtomicBool,
+) -> Result<ValReport, Error> {
     let mut announcer = Announcer::new();
     if options.progress {
         announcer.add(Progress::new(settings.verbose));
@@ -47,10 +54,15 @@ pub fn validate(settings: &Settings, options: &TrainOptions, ids: CategoryIds) -
     if let Some(log) = &options.log {
         announcer.add(LogFile::open(log)?);
     }
-    compute::pool(settings.threads)?.install(|| measure(settings, &mut announcer, ids))
+    compute::pool(settings.threads)?.install(|| measure(settings, &mut announcer, ids, stop))
 }
 
-fn measure(settings: &Settings, announcer: &mut Announcer, ids: CategoryIds) -> Result<ValReport, Error> {
+fn measure(
+    settings: &Settings,
+    announcer: &mut Announcer,
+    ids: CategoryIds,
+    stop: &AtomicBool,
+) -> Result<ValReport, Error> {
     if let Some(note) = compute::device_note(settings)? {
         announcer.note(note)?;
     }
@@ -81,7 +93,7 @@ fn measure(settings: &Settings, announcer: &mut Announcer, ids: CategoryIds) -> 
     let mut validator = Validator::new(split.clone(), settings, batch)?;
     let measured = validator.run(&loaded.model, |batch, batches| {
         announcer.announce(&Event::ValidationStep { batch, batches })?;
-        Ok(true)
+        Ok(!stop.load(Ordering::Relaxed))
     })?;
     for finding in validator.findings() {
         announcer.warn(finding.to_string())?;

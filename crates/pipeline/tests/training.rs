@@ -65,6 +65,9 @@ fn resuming(folder: &Path, threads: usize) -> Settings {
     settings
 }
 
+/// When the user stops.
+type Moment = fn(&Event) -> bool;
+
 /// Rows of results.csv without the column of times.
 fn rows(folder: &Path) -> Vec<Vec<String>> {
     let text = std::fs::read_to_string(folder.join("results.csv")).unwrap();
@@ -87,7 +90,7 @@ fn a_resumed_training_gives_the_bits_of_one_that_was_never_stopped() {
     assert_eq!(table[0][..3], ["epoch", "train/box_loss", "train/cls_loss"]);
     assert!(summary.folder.join("args.yaml").is_file() && summary.folder.join("weights/last.pt").is_file());
 
-    let stops: [(&str, fn(&Event) -> bool); 3] = [
+    let stops: [(&str, Moment); 3] = [
         ("after an epoch", |event| matches!(event, Event::EpochFinished { report, .. } if report.epoch == 2)),
         ("within an epoch", |event| matches!(event, Event::StepFinished(step) if step.epoch == 3 && step.batch == 2)),
         ("while measuring", |event| matches!(event, Event::ValidationStep { batch: 2, .. })),
@@ -132,7 +135,7 @@ fn best_weights_are_those_that_were_measured() {
     settings.batch = Batch::Images(8);
     settings.save_json = true;
     let quiet = yolo11_pipeline::train::TrainOptions { log: None, progress: false };
-    let report = validate(&settings, &quiet, CategoryIds::Model).unwrap();
+    let report = validate(&settings, &quiet, CategoryIds::Model, &AtomicBool::new(false)).unwrap();
     let in_training = summary.validation.unwrap();
     assert_eq!(report.validation.summary.map50_95, in_training.summary.map50_95);
     assert_eq!(report.validation.losses, in_training.losses);
