@@ -15,9 +15,9 @@ pub(crate) enum Failure {
     /// A setting is wrong.
     #[error(transparent)]
     Settings(#[from] yolo11_config::Error),
-    /// The pipeline does not do this yet.
-    #[error("`{0}` is not connected to the pipeline in this build")]
-    Missing(&'static str),
+    /// The pipeline could not do its work.
+    #[error(transparent)]
+    Pipeline(#[from] yolo11_pipeline::Error),
     /// A file or folder cannot be written.
     #[error("cannot write `{path}`: {source}\nhint: {hint}")]
     Write { path: String, source: io::Error, hint: &'static str },
@@ -40,7 +40,8 @@ impl Failure {
             Failure::Usage { .. } => 2,
             Failure::Settings(_) => 3,
             Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
-            Failure::Missing(_) | Failure::Write { .. } | Failure::Output(_) | Failure::Interrupt(_) => 1,
+            Failure::Pipeline(error) => error.exit_code(),
+            Failure::Write { .. } | Failure::Output(_) | Failure::Interrupt(_) => 1,
         }
     }
 

@@ -119,7 +119,7 @@ fn draw(random: &mut Random) -> Scene {
     let objects = 2 + random.below(6);
     for _ in 0..objects {
         // Small ones are more frequent: uniform in the logarithm.
-        let size = 20.0 * 8f64.powf(random.unit());
+        let size = 26.0 * 6.2f64.powf(random.unit());
         let class = random.below(NAMES.len());
         painting.add(Kind::of_class(class), size as f32, random);
         if random.chance(0.3) {

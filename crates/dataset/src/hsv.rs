@@ -46,39 +46,56 @@ fn shift_any(pixels: &mut [u8], gains: HsvGains) {
 /// One loop per step over plain arrays, without branches, so that it compiles to vector code.
 #[inline(always)]
 fn shift_block(block: &mut [u8], gains: HsvGains) {
-    let mut colours = [[0f32; BLOCK]; 3];
-    for pixel in 0..BLOCK {
+    let mut bytes = [[0u8; BLOCK]; 3];
+    let (triples, _) = block.as_chunks::<3>();
+    for (pixel, triple) in triples.iter().enumerate().take(BLOCK) {
         for channel in 0..3 {
-            colours[channel][pixel] = f32::from(block[pixel * 3 + channel]);
+            bytes[channel][pixel] = triple[channel];
         }
     }
     // A turn in sixths of the circle, from 0 to 6.
     let turn = (gains.hue * 6.0).rem_euclid(6.0);
-    let [reds, greens, blues] = &mut colours;
-    for ((red, green), blue) in reds.iter_mut().zip(greens.iter_mut()).zip(blues.iter_mut()) {
-        let (r, g, b) = (*red, *green, *blue);
-        let highest = r.max(g).max(b);
-        let chroma = highest - r.min(g).min(b);
-        let per_chroma = 1.0 / chroma.max(1.0);
+    for pixel in 0..BLOCK {
+        let [r, g, b] = [0, 1, 2].map(|channel| f32::from(bytes[channel][pixel]));
+        let highest = larger(larger(r, g), b);
+        let chroma = highest - smaller(smaller(r, g), b);
+        let per_chroma = 1.0 / larger(chroma, 1.0);
         let blue_part = (r - g) * per_chroma + 4.0;
         let green_part = (b - r) * per_chroma + 2.0;
         let red_part = (g - b) * per_chroma + 6.0;
         let hue = if highest == g { green_part } else { blue_part };
         let hue = if highest == r { red_part } else { hue } + turn;
-        let share = (chroma / highest.max(1.0) * gains.saturation).min(1.0);
-        let value = (highest * gains.value).min(255.0);
+        let share = smaller(chroma / larger(highest, 1.0) * gains.saturation, 1.0);
+        let value = smaller(highest * gains.value, 255.0);
         let depth = value * share;
         // Smith's hexcone (1978) without cases: a channel is full, rises or falls with the hue's distance.
-        *red = value - depth * ramp(hue + 5.0);
-        *green = value - depth * ramp(hue + 3.0);
-        *blue = value - depth * ramp(hue + 1.0);
+        bytes[0][pixel] = to_byte(value - depth * ramp(hue + 5.0));
+        bytes[1][pixel] = to_byte(value - depth * ramp(hue + 3.0));
+        bytes[2][pixel] = to_byte(value - depth * ramp(hue + 1.0));
     }
-    for pixel in 0..BLOCK {
+    let (triples, _) = block.as_chunks_mut::<3>();
+    for (pixel, triple) in triples.iter_mut().enumerate().take(BLOCK) {
         for channel in 0..3 {
-            // 2^23 more puts the rounded value into the lowest bits: a conversion without special cases.
-            block[pixel * 3 + channel] = (colours[channel][pixel] + 8_388_608.0).to_bits() as u8;
+            triple[channel] = bytes[channel][pixel];
         }
     }
+}
+
+/// 2²³ more puts the rounded value into the lowest bits: a conversion without special cases.
+#[inline(always)]
+fn to_byte(value: f32) -> u8 {
+    (value + 8_388_608.0).to_bits() as u8
+}
+
+/// The larger one; unlike `f32::max` without care for NaN, so one instruction.
+#[inline(always)]
+fn larger(a: f32, b: f32) -> f32 {
+    if a > b { a } else { b }
+}
+
+#[inline(always)]
+fn smaller(a: f32, b: f32) -> f32 {
+    if a < b { a } else { b }
 }
 
 /// How much of the depth a channel loses at this hue (0 to 18, in sixths of the circle).
@@ -86,7 +103,7 @@ fn shift_block(block: &mut [u8], gains: HsvGains) {
 fn ramp(hue: f32) -> f32 {
     let hue = if hue >= 12.0 { hue - 12.0 } else { hue };
     let hue = if hue >= 6.0 { hue - 6.0 } else { hue };
-    hue.min(4.0 - hue).clamp(0.0, 1.0)
+    larger(smaller(smaller(hue, 4.0 - hue), 1.0), 0.0)
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! The command `benchmark`: how long a step takes.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use serde_json::{Value, json};
@@ -105,22 +104,17 @@ pub struct BenchmarkReport {
     pub memory: Option<u64>,
 }
 
-/// Measures `repeats` steps. `stop` may be set at any time: the result is [`Error::Interrupted`].
-pub fn benchmark(
-    settings: &Settings,
-    subject: Subject,
-    repeats: usize,
-    stop: &AtomicBool,
-) -> Result<BenchmarkReport, Error> {
+/// Measures `repeats` steps.
+pub fn benchmark(settings: &Settings, subject: Subject, repeats: usize) -> Result<BenchmarkReport, Error> {
     let batch = match settings.batch {
         Batch::Images(batch) => batch,
         Batch::Automatic => AUTOMATIC_BATCH,
     };
     let repeats = repeats.max(1);
     let (model, timings, planned_memory) = compute::pool(settings.threads)?.install(|| match subject {
-        Subject::Train => train(settings, batch, repeats, stop),
-        Subject::Infer => infer(settings, batch, repeats, stop),
-        Subject::Loader => Ok((None, loader(settings, batch, repeats, stop)?, None)),
+        Subject::Train => train(settings, batch, repeats),
+        Subject::Infer => infer(settings, batch, repeats),
+        Subject::Loader => Ok((None, loader(settings, batch, repeats)?, None)),
     })?;
     Ok(BenchmarkReport {
         subject,
@@ -145,7 +139,7 @@ fn model(settings: &Settings) -> Result<Model, Error> {
     }
 }
 
-fn train(settings: &Settings, batch: usize, repeats: usize, stop: &AtomicBool) -> Result<Measured, Error> {
+fn train(settings: &Settings, batch: usize, repeats: usize) -> Result<Measured, Error> {
     let mut model = model(settings)?;
     let network = model.network().clone();
     let size = [settings.imgsz; 2];
@@ -159,7 +153,6 @@ fn train(settings: &Settings, batch: usize, repeats: usize, stop: &AtomicBool) -
 
     let mut times: [Vec<f64>; 5] = Default::default();
     for repeat in 0..WARM_UP + repeats {
-        check(stop)?;
         let begun = Instant::now();
         let heads = session.forward(&mut model, &images)?;
         let forward = begun.elapsed();
@@ -184,13 +177,12 @@ fn train(settings: &Settings, batch: usize, repeats: usize, stop: &AtomicBool) -
     Ok((Some(network.scale.model_name()), timings, Some(session.memory_bytes())))
 }
 
-fn infer(settings: &Settings, batch: usize, repeats: usize, stop: &AtomicBool) -> Result<Measured, Error> {
+fn infer(settings: &Settings, batch: usize, repeats: usize) -> Result<Measured, Error> {
     let model = model(settings)?;
     let mut session = InferenceSession::plan(&model, batch, [settings.imgsz; 2])?;
     let (images, _) = fixed_batch(batch, settings.imgsz, 1);
     let mut times = Vec::new();
     for repeat in 0..WARM_UP + repeats {
-        check(stop)?;
         let begun = Instant::now();
         session.forward(&images)?;
         if repeat >= WARM_UP {
@@ -201,7 +193,7 @@ fn infer(settings: &Settings, batch: usize, repeats: usize, stop: &AtomicBool) -
     Ok((Some(model.network().scale.model_name()), timings, Some(session.memory_bytes())))
 }
 
-fn loader(settings: &Settings, batch: usize, repeats: usize, stop: &AtomicBool) -> Result<Vec<Timing>, Error> {
+fn loader(settings: &Settings, batch: usize, repeats: usize) -> Result<Vec<Timing>, Error> {
     let mut announcer = Announcer::new();
     announcer.add(Progress::new(false));
     let description = data::open(settings, &mut announcer)?;
@@ -214,17 +206,12 @@ fn loader(settings: &Settings, batch: usize, repeats: usize, stop: &AtomicBool) 
         loop {
             let begun = Instant::now();
             let Some(batch) = batches.next() else { break };
-            check(stop)?;
             loader.recycle(batch?);
             times.push(begun.elapsed().as_secs_f64());
         }
         epoch += 1;
     }
     Ok(vec![Timing::new("batch", times.into_iter().skip(WARM_UP).take(repeats).collect())])
-}
-
-fn check(stop: &AtomicBool) -> Result<(), Error> {
-    if stop.load(Ordering::Relaxed) { Err(Error::Interrupted { folder: None }) } else { Ok(()) }
 }
 
 /// The same pictures of noise and the same objects every time.

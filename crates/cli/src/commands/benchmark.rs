@@ -2,11 +2,11 @@
 
 use clap::{Arg, ArgMatches, Command};
 use yolo11_config::Section;
+use yolo11_pipeline::benchmark::Subject;
 
 use crate::arguments::{json_option, settings, wants_json, with_settings, words};
 use crate::failure::Failure;
-use crate::interrupt::stop_flag;
-use crate::pipeline::{self, Measured};
+use crate::pipeline;
 
 pub(crate) fn command() -> Command {
     let what = Arg::new("what").required(true).value_parser(["train", "infer", "loader"]).help("What to measure");
@@ -19,12 +19,12 @@ pub(crate) fn command() -> Command {
 pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let settings = settings(&words(matches))?;
     let what = match matches.get_one::<String>("what").map(String::as_str) {
-        Some("infer") => Measured::Inference,
-        Some("loader") => Measured::Loader,
-        _ => Measured::TrainingStep,
+        Some("infer") => Subject::Infer,
+        Some("loader") => Subject::Loader,
+        _ => Subject::Train,
     };
-    if what == Measured::Loader {
+    if what == Subject::Loader {
         settings.require_data()?;
     }
-    pipeline::benchmark(what, &settings, stop_flag()?, wants_json(matches))
+    pipeline::benchmark(what, &settings, wants_json(matches))
 }
