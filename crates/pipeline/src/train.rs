@@ -4,6 +4,7 @@
 //! gradients of the head's outputs; the engine runs backward; gradients of several batches add up; the optimiser moves the weights and
 //! the average follows; an event tells what happened. After each epoch the average is measured and everything is saved by observers.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -165,6 +166,8 @@ struct Trainer<'a> {
     last_rates: Rates,
     best_validation: Option<Validation>,
     last_validation: Option<Validation>,
+    /// Findings that were told already.
+    told: HashSet<String>,
 }
 
 impl<'a> Trainer<'a> {
@@ -229,6 +232,7 @@ impl<'a> Trainer<'a> {
             gains: gains(settings),
             best_validation: None,
             last_validation: None,
+            told: HashSet::new(),
             setup,
             announcer,
             stop,
@@ -294,6 +298,7 @@ impl<'a> Trainer<'a> {
             }
         }
         let images_per_second = pictures as f64 / begun.elapsed().as_secs_f64().max(1e-9);
+        self.tell_findings()?;
 
         let validation = if self.setup.settings.val || epoch + 1 == epochs { Some(self.validate()?) } else { None };
         let losses = self.mean_losses();
@@ -308,6 +313,18 @@ impl<'a> Trainer<'a> {
             memory: compute::memory_in_use(),
         };
         self.finish_epoch(report)
+    }
+
+    /// Tells of pictures whose damage showed only when they were decoded, each once.
+    fn tell_findings(&mut self) -> Result<(), Error> {
+        let findings = self.loader.findings().into_iter().chain(self.validator.findings());
+        for finding in findings.collect::<Vec<_>>() {
+            let text = finding.to_string();
+            if self.told.insert(text.clone()) {
+                self.announcer.warn(text)?;
+            }
+        }
+        Ok(())
     }
 
     /// One batch through forward, loss and backward, and, where enough have added up, the optimiser.

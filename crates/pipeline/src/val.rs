@@ -40,6 +40,7 @@ pub struct ValReport {
 }
 
 /// Measures the weights that the settings name; with `save_json` writes every detection into a run's folder.
+/// `stop` may be set at any time: the result is [`Error::Interrupted`].
 pub fn validate(
     settings: &Settings,
     options: &TrainOptions,

@@ -82,6 +82,7 @@ impl Observer for Progress {
                     bar.set_position(*batch as u64);
                 }
             }
+            Event::ValidationFinished(_) => self.finish_bar(),
             Event::EpochFinished { report, improved, .. } => {
                 self.finish_bar();
                 if self.verbose {
