@@ -76,7 +76,7 @@ impl TrainingSession {
                 }
                 Work::MaxPool { input, winners } => {
                     let Step::MaxPool { kernel, .. } = planned.step else { continue };
-                    pool::max_pool(kernel, count, (values, input), &planned.output, Some((values, winners)));
+                    pool::max_pool(self.kernels, kernel, count, (values, input), &planned.output, Some(winners));
                 }
                 Work::Upsample { input } => pool::upsample(count, (values, input), &planned.output),
                 Work::Attention { heads, input, probabilities, .. } => {
