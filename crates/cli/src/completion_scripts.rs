@@ -10,15 +10,10 @@ use crate::commands;
 const FILES: &[&str] = &["config", "cfg", "data", "model", "pretrained", "project", "resume", "source"];
 
 /// Words that follow a subcommand that takes no settings.
-const FIXED: &[(&str, &str)] = &[
-    ("completion", "bash zsh fish"),
-    ("version", "--json"),
-    ("init", ""),
-    ("services", SERVICES),
-];
+const FIXED: &[(&str, &str)] =
+    &[("completion", "bash zsh fish"), ("version", "--json"), ("init", ""), ("services", SERVICES)];
 /// What `services` does, and its options.
-const SERVICES: &str =
-    "start stop status logs doctor postgres s3 mlflow --stack compose embedded --timeout --volumes --yes --follow --json";
+const SERVICES: &str = "start stop status logs doctor postgres s3 mlflow --stack compose embedded --timeout --volumes --yes --follow --json";
 /// What `benchmark` measures.
 const BENCHMARKS: &str = "train infer loader";
 

@@ -14,7 +14,11 @@ pub(crate) fn load(folder: &Path) -> Result<(), Failure> {
     let text = match fs::read_to_string(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(source) => {
-            return Err(Failure::Read { path: shown(), source, hint: "it must be a UTF-8 text file that you may read" });
+            return Err(Failure::Read {
+                path: shown(),
+                source,
+                hint: "it must be a UTF-8 text file that you may read",
+            });
         }
         Ok(text) => text,
     };
@@ -46,7 +50,9 @@ mod tests {
             let message = load(folder.path()).unwrap_err().to_string();
             assert_eq!(
                 message,
-                format!("`.env`, line {line}: expected NAME=value\nhint: put a value with spaces, quotes or # between ' and '")
+                format!(
+                    "`.env`, line {line}: expected NAME=value\nhint: put a value with spaces, quotes or # between ' and '"
+                )
             );
         }
         assert!(std::env::var_os("A").is_none());

@@ -25,7 +25,7 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Services(#[from] yolo11_services::Error),
     /// `services doctor` found faults and has listed them.
-    #[error("{0} of the services' parts {verb} a fault", verb = if *.0 == 1 { "has" } else { "have" })]
+    #[error("faults found: {0}")]
     Faults(usize),
     /// A file cannot be read.
     #[error("cannot read `{path}`: {source}\nhint: {hint}")]

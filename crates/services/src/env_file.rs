@@ -15,7 +15,8 @@ pub fn complete(path: &Path, root: &Path, lookup: &Lookup<'_>) -> Result<Vec<(&'
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
         read => read.map_err(failed)?,
     };
-    let (mut known, mut added): (Vec<(&'static str, String)>, Vec<(&'static str, String)>) = (Vec::new(), Vec::new());
+    let mut known: Vec<(&'static str, String)> = Vec::new();
+    let mut added: Vec<(&'static str, String)> = Vec::new();
     for variable in VARIABLES {
         let value = match lookup(variable.name) {
             Some(value) => value,

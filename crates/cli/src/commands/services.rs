@@ -22,9 +22,8 @@ pub(crate) fn command() -> Command {
         let help = "Which services: those in this program, or containers [default: YOLO11_STACK, else embedded]";
         Arg::new("stack").long("stack").value_parser(["embedded", "compose"]).help(help)
     };
-    let switch = |name: &'static str, help: &'static str| {
-        Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
-    };
+    let switch =
+        |name: &'static str, help: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue).help(help);
     let timeout = Arg::new("timeout").long("timeout").value_name("SECONDS").default_value("180");
     let start = Command::new("start")
         .about("Starts what does not run yet and returns when all of it is ready")
@@ -97,7 +96,9 @@ fn start(stack: &dyn Stack, matches: &ArgMatches) -> Result<(), Failure> {
     }
     initialise_data_repository();
     terminal::print(&table(&services))?;
-    terminal::say("\nNext:\n  yolo11 train …            # with .env in this folder runs are tracked here\n  yolo11 services stop      # the data stays");
+    terminal::say(
+        "\nNext:\n  yolo11 train …            # with .env in this folder runs are tracked here\n  yolo11 services stop      # the data stays",
+    );
     Ok(())
 }
 
@@ -137,7 +138,9 @@ fn status(stack: &dyn Stack, matches: &ArgMatches) -> Result<(), Failure> {
         return terminal::print_json(&json!({"stack": stack.name().as_str(), "services": services}));
     }
     if services.is_empty() {
-        terminal::say("the embedded stack has no service yet; `yolo11 tracking status` shows what runs keep in their outboxes");
+        terminal::say(
+            "the embedded stack has no service yet; `yolo11 tracking status` shows what runs keep in their outboxes",
+        );
         return Ok(());
     }
     terminal::print(&table(&services))
