@@ -111,7 +111,8 @@ fn an_mlflow_server_on_postgres_is_asked_for_more_than_its_health() {
     assert!(version.len() >= 8 && version.chars().all(|letter| letter.is_ascii_alphanumeric()), "{version}");
 
     // 127.0.0.2 is this machine too, but no name that the server allows.
-    let other = mlflow::Server { url: Url::parse(&format!("http://127.0.0.2:{port}")).unwrap(), ..tracking_server(port) };
+    let other =
+        mlflow::Server { url: Url::parse(&format!("http://127.0.0.2:{port}")).unwrap(), ..tracking_server(port) };
     let listens_there = mlflow::ready(&other);
     assert_eq!(listens_there, Err(Fault::Refused { address: format!("127.0.0.2:{port}") }));
     drop(server);

@@ -1,7 +1,6 @@
 //! `yolo11 services`: what a pipeline needs beside it, started, watched and stopped.
 
 use std::io::{self, BufRead, IsTerminal};
-use std::path::Path;
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
@@ -166,9 +165,7 @@ fn logs(stack: &dyn Stack, matches: &ArgMatches) -> Result<(), Failure> {
 
 fn diagnose(stack: &dyn Stack, matches: &ArgMatches) -> Result<(), Failure> {
     let mut findings = doctor::environment(&variable);
-    if stack.name() == StackName::Compose || Path::new(yolo11_services::compose::file::PLACE).exists() {
-        findings.extend(Compose::new(".", Box::new(variable)).diagnose());
-    }
+    findings.extend(stack.diagnose());
     match wants_json(matches) {
         true => terminal::print_json(&findings.iter().map(Finding::to_json).collect())?,
         false => terminal::print(&findings.iter().map(told).collect::<String>())?,

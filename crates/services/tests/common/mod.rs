@@ -71,7 +71,8 @@ impl Postgres {
     /// Starts one that takes logins by `method` (`scram-sha-256`, `md5`, `password`, `trust`), or nothing after having said why not.
     pub fn start(method: &str, password: &str) -> Option<Postgres> {
         let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-        let Some(binaries) = versions.map(|version| version.path().join("bin")).find(|path| path.join("initdb").exists())
+        let Some(binaries) =
+            versions.map(|version| version.path().join("bin")).find(|path| path.join("initdb").exists())
         else {
             eprintln!("skipped: no PostgreSQL below /usr/lib/postgresql");
             return None;
@@ -88,7 +89,18 @@ impl Postgres {
         let file = format!("--pwfile={folder}/password");
         postgres.run(
             "initdb",
-            &["-D", &data, "-U", "mlflow", &file, "-A", method, "--no-sync", "-c", &format!("password_encryption={encryption}")],
+            &[
+                "-D",
+                &data,
+                "-U",
+                "mlflow",
+                &file,
+                "-A",
+                method,
+                "--no-sync",
+                "-c",
+                &format!("password_encryption={encryption}"),
+            ],
         );
         let options = format!("-p {} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off", postgres.port);
         postgres.run("pg_ctl", &["-D", &data, "-o", &options, "-l", &format!("{folder}/log"), "-w", "start"]);
