@@ -85,23 +85,9 @@ impl Postgres {
         }
         let postgres = Postgres { binaries, folder, port: free_port() };
         let (data, folder) = (postgres.data(), postgres.folder.path().display().to_string());
-        let encryption = if method == "md5" { "md5" } else { "scram-sha-256" };
         let file = format!("--pwfile={folder}/password");
-        postgres.run(
-            "initdb",
-            &[
-                "-D",
-                &data,
-                "-U",
-                "mlflow",
-                &file,
-                "-A",
-                method,
-                "--no-sync",
-                "-c",
-                &format!("password_encryption={encryption}"),
-            ],
-        );
+        // How passwords are kept follows from the kind of login.
+        postgres.run("initdb", &["-D", &data, "-U", "mlflow", &file, "-A", method, "--no-sync"]);
         let options = format!("-p {} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off", postgres.port);
         postgres.run("pg_ctl", &["-D", &data, "-o", &options, "-l", &format!("{folder}/log"), "-w", "start"]);
         Some(postgres)
