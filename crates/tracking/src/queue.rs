@@ -287,6 +287,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+
         /// Whatever the segments' length and wherever the reader stopped, it goes on with the next record; crashes between shipping and
         /// writing the position down repeat records but never leave one out.
         #[test]
@@ -296,7 +298,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let mut writer = Writer::with_segment_length(folder.path(), longest).unwrap();
             let (mut seen, mut position, mut written) = (Vec::new(), Position::default(), 0);
-            for (step, forgets) in steps.into_iter().cycle().take(200) {
+            for (step, forgets) in steps.into_iter().cycle().take(80) {
                 if written < count {
                     writer.append(&tag(written)).unwrap();
                     written += 1;
