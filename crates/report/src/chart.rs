@@ -94,7 +94,7 @@ impl Chart {
     pub fn draw(&self, image: &mut Image, size: f32, [x_name, y_name]: [&str; 2]) {
         let [left, top, right, bottom] = self.area;
         let style = Style::regular(size, MUTED);
-        let ticks = self.y.ticks(((bottom - top) as f32 / (size * 3.2)) as usize);
+        let ticks = self.y.ticks(((bottom - top) as f32 / (size * 2.5)) as usize);
         let mut widest = 0f32;
         for (tick, label) in ticks.iter().zip(self.y.labels(&ticks)) {
             let y = self.place(self.x.from, *tick)[1];

@@ -12,8 +12,8 @@ const BREADTH: usize = 1500;
 const CELL: [usize; 2] = [15, 150];
 /// Side beyond which cells shrink below their least.
 const WIDEST: usize = 6000;
-/// Most pixels for a name beside the cells.
-const NAME: f32 = 260.0;
+/// Room for a name beside the cells, in sizes of its letters.
+const NAME: f32 = 11.5;
 
 const FULL: Colour = [12, 44, 116];
 const HALF: Colour = [58, 130, 222];
@@ -37,7 +37,7 @@ pub fn draw(matrix: &ConfusionMatrix, names: &[String], normalised: bool) -> Ima
     let label_style = Style::regular(letters, INK);
     let label = |index: usize| {
         let name = if index + 1 == side { "background".into() } else { class_name(names, index) };
-        text::fit(&name, label_style, NAME)
+        text::fit(&name, label_style, NAME * letters)
     };
     let labelled: Vec<usize> = (0..side).filter(|index| index % every == 0 || index + 1 == side).collect();
     let longest = labelled.iter().map(|&index| text::width(&label(index), label_style)).fold(40.0, f32::max).ceil();

@@ -15,7 +15,7 @@ pub(crate) const MUTED: Colour = [104, 112, 128];
 pub(crate) const GRID: Colour = [229, 232, 238];
 
 /// JPEG quality of every written picture: fine letters stay clean.
-const QUALITY: u8 = 92;
+const QUALITY: u8 = 95;
 
 /// A picture in memory: rows of red, green, blue.
 #[derive(Clone, Debug, PartialEq, Eq)]

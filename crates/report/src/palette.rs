@@ -13,7 +13,7 @@ const COLOURS: usize = 256;
 /// Steps of a channel in the grid that colours are taken from.
 const STEPS: usize = 18;
 /// Lightness in which a line is seen on white paper as well as a box on a dark picture.
-const LIGHTNESS: std::ops::RangeInclusive<f32> = 0.42..=0.80;
+const LIGHTNESS: std::ops::RangeInclusive<f32> = 0.42..=0.75;
 /// Least colourfulness: greys belong to paper and grid.
 const CHROMA: f32 = 0.06;
 

@@ -66,7 +66,7 @@ fn any_number_of_classes_is_drawn() {
         }
         for image in &images[4..6] {
             assert!(image.width.max(image.height) <= 6600, "{classes} classes: {}×{}", image.width, image.height);
-            assert!(image.width >= 15 * (classes + 1).min(400), "{classes} classes: {}", image.width);
+            assert!(image.width >= 15 * (classes + 1).min(350), "{classes} classes: {}", image.width);
         }
         for image in &images {
             let ink = image.pixels.iter().filter(|&&channel| channel < 128).count();
@@ -138,7 +138,6 @@ fn results_bear_one_epoch_and_figures_that_are_none() {
     let none = draw(&[]);
     let broken = draw(&["1,1,nan,inf,-inf,,,,,1e308,-1e308,0".into(), "2,1,nan,,,,,,,-1e308,1e308,0".into()]);
     let many = draw(&(1..=300).map(row).collect::<Vec<_>>());
-    let blue = [46, 111, 222];
     if let Ok(folder) = std::env::var("SAMPLES") {
         for (name, image) in [("one", &one), ("none", &none), ("broken", &broken), ("many", &many)] {
             std::fs::write(format!("{folder}/results_{name}.png"), image.to_png().unwrap()).unwrap();
@@ -147,9 +146,12 @@ fn results_bear_one_epoch_and_figures_that_are_none() {
     for image in [&one, &none, &broken, &many] {
         assert_eq!((image.width, image.height), (2440, 920));
     }
-    // A dot of 7 pixels in each of ten panels; the heading has some more of the colour.
-    assert!(share_of(&one, blue) - share_of(&none, blue) > 10 * 20);
-    assert!(share_of(&many, blue) > share_of(&one, blue));
+    let blue = |image: &Image| {
+        image.pixels.as_chunks::<3>().0.iter().filter(|[red, _, blue]| i32::from(*blue) - i32::from(*red) > 90).count()
+    };
+    // A dot of 7 pixels across in each of ten panels; the heading has some more of the colour.
+    assert!((10 * 25..10 * 45).contains(&(blue(&one) - blue(&none))), "{}", blue(&one) - blue(&none));
+    assert!(blue(&many) > blue(&none) + 10 * 300);
 }
 
 #[test]
