@@ -55,13 +55,23 @@ impl BoxStyle {
 /// Draws boxes with `name confidence` on a ground of the class's colour. Labels look for a place beside their box where they cover
 /// no other; the surest choose first and lie on top. Boxes that are not finite are left out.
 pub fn draw_boxes(image: &mut Image, boxes: &[LabelledBox], names: &[String], style: &BoxStyle) {
+    draw_boxes_around(image, boxes, names, style, Vec::new());
+}
+
+/// Like [`draw_boxes`]; labels also keep clear of what is `taken`.
+pub(crate) fn draw_boxes_around(
+    image: &mut Image,
+    boxes: &[LabelledBox],
+    names: &[String],
+    style: &BoxStyle,
+    mut taken: Vec<[i64; 4]>,
+) {
     let mut order: Vec<&LabelledBox> =
         boxes.iter().filter(|one| one.bbox.iter().all(|side| side.is_finite())).collect();
     order.sort_by(|a, b| b.score.unwrap_or(1.0).total_cmp(&a.score.unwrap_or(1.0)));
     for one in order.iter().rev() {
         image.frame(frame_of(image, one, style), style.thickness, class_colour(one.class), 1.0);
     }
-    let mut taken: Vec<[i64; 4]> = Vec::new();
     let mut labels = Vec::new();
     for one in order {
         let letters = Style::regular(style.text, ink_on(class_colour(one.class)));

@@ -69,9 +69,10 @@ impl Kind {
     fn title(self, summary: &DetectionSummary) -> [String; 2] {
         let at = format!("at confidence {:.3}, where the mean F1 is best", summary.confidence);
         match self {
-            Kind::PrecisionRecall => {
-                ["Precision–recall".into(), format!("mAP50 {:.3}: the area under the mean curve", summary.map50)]
-            }
+            Kind::PrecisionRecall => [
+                "Precision–recall".into(),
+                format!("mAP50 {:.3}: the mean over classes of the area under their curve", summary.map50),
+            ],
             Kind::F1 => ["F1–confidence".into(), format!("mean F1 {:.3} {at}", summary.f1)],
             Kind::Precision => ["Precision–confidence".into(), format!("mean precision {:.3} {at}", summary.precision)],
             Kind::Recall => ["Recall–confidence".into(), format!("mean recall {:.3} {at}", summary.recall)],

@@ -13,8 +13,10 @@ const SIZE: [usize; 2] = [1960, 2010];
 /// Top left corners of the four panels' fields, and their sides.
 const FIELDS: [[i64; 2]; 4] = [[130, 230], [1110, 230], [130, 1180], [1110, 1180]];
 const FIELD: i64 = 740;
-/// Squares of a heat map along a side.
-const SQUARES: usize = 74;
+/// Squares of a heat map along a side, for few and for many objects.
+const SQUARES: [usize; 2] = [37, 74];
+/// So many objects fill the finer squares.
+const MANY: usize = 10_000;
 /// Most boxes that are laid over each other: evenly chosen where there are more.
 const OVERLAID: usize = 2000;
 const LETTERS: f32 = 20.0;
@@ -158,20 +160,21 @@ fn heat_map(
     down: bool,
 ) {
     heading(image, index, title, subtitle);
-    let mut counts = vec![0u32; SQUARES * SQUARES];
-    let square = |value: f64| ((value * SQUARES as f64) as usize).min(SQUARES - 1);
+    let squares = SQUARES[usize::from(values.len() >= MANY)];
+    let mut counts = vec![0u32; squares * squares];
+    let square = |value: f64| ((value * squares as f64) as usize).min(squares - 1);
     for &(x, y) in values {
-        let row = if down { square(y) } else { SQUARES - 1 - square(y) };
-        counts[row * SQUARES + square(x)] += 1;
+        let row = if down { square(y) } else { squares - 1 - square(y) };
+        counts[row * squares + square(x)] += 1;
     }
     let most = counts.iter().copied().max().unwrap_or(0).max(1);
     let y_axis = if down { Axis { from: 1.0, to: 0.0, whole: false } } else { Axis::UNIT };
     let area = field(index);
     let chart = Chart { area, x: Axis::UNIT, y: Axis::UNIT };
     image.fill(area, [250, 251, 253]);
-    let side = FIELD / SQUARES as i64;
+    let side = FIELD / squares as i64;
     for (position, &count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
-        let (x, y) = (area[0] + (position % SQUARES) as i64 * side, area[1] + (position / SQUARES) as i64 * side);
+        let (x, y) = (area[0] + (position % squares) as i64 * side, area[1] + (position / squares) as i64 * side);
         // The root lets single boxes be seen beside crowds.
         image.fill([x, y, x + side, y + side], heat((f64::from(count) / f64::from(most)).sqrt()));
     }

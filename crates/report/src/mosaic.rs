@@ -1,6 +1,6 @@
 //! The pictures of a batch side by side, with their boxes and file names.
 
-use crate::boxes::{BoxStyle, LabelledBox, draw_boxes};
+use crate::boxes::{BoxStyle, LabelledBox, draw_boxes_around};
 use crate::image::{Image, WHITE};
 use crate::text::{self, Align, Style};
 
@@ -68,24 +68,36 @@ fn draw_tile(tile: &Tile, width: usize, height: usize, scale: f32, names: &[Stri
     let side = width.max(height) as f32;
     let text = (side * 0.028).clamp(12.0, 20.0);
     let style = BoxStyle { thickness: if side > 500.0 { 3 } else { 2 }, text, omit_crowded: true };
-    draw_boxes(&mut picture, &boxes, names, &style);
-    draw_caption(&mut picture, &tile.caption, text);
+    let caption = Caption::new(&tile.caption, text, &picture);
+    draw_boxes_around(&mut picture, &boxes, names, &style, caption.iter().map(|caption| caption.area).collect());
+    if let Some(caption) = caption {
+        caption.draw(&mut picture);
+    }
     picture
 }
 
-/// The file name in a dark strip along the lower edge, where labels rarely are.
-fn draw_caption(picture: &mut Image, caption: &str, size: f32) {
-    if caption.is_empty() {
-        return;
+/// The file name in a dark strip in the lower left corner.
+struct Caption {
+    text: String,
+    style: Style,
+    area: [i64; 4],
+}
+
+impl Caption {
+    fn new(text: &str, size: f32, picture: &Image) -> Option<Self> {
+        let style = Style::regular(size, WHITE);
+        let (width, height) = (picture.width as f32, picture.height as i64);
+        let text = text::fit(&text::shown(text), style, width - 0.8 * size);
+        let right = (text::width(&text, style) + 0.8 * size).ceil() as i64;
+        let area = [0, height - (size * 1.5).round() as i64, right, height];
+        (!text.is_empty()).then_some(Caption { text, style, area })
     }
-    let style = Style::regular(size, WHITE);
-    let padding = size * 0.4;
-    let caption = text::fit(&text::shown(caption), style, picture.width as f32 - 2.0 * padding);
-    let high = (size * 1.5).round();
-    let (width, height) = (text::width(&caption, style) + 2.0 * padding, picture.height as f32);
-    picture.shade([0, (height - high) as i64, width.ceil() as i64, height as i64], [16, 18, 24], 0.72);
-    let at = [padding, text::baseline(height - high / 2.0, size)];
-    text::draw(picture, &caption, at, Align::Start, style);
+
+    fn draw(&self, picture: &mut Image) {
+        let (size, middle) = (self.style.size, (self.area[1] + self.area[3]) as f32 / 2.0);
+        picture.shade(self.area, [16, 18, 24], 0.72);
+        text::draw(picture, &self.text, [0.4 * size, text::baseline(middle, size)], Align::Start, self.style);
+    }
 }
 
 #[cfg(test)]

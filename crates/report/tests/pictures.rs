@@ -66,7 +66,8 @@ fn any_number_of_classes_is_drawn() {
         }
         for image in &images[4..6] {
             assert!(image.width.max(image.height) <= 6600, "{classes} classes: {}×{}", image.width, image.height);
-            assert!(image.width >= 15 * (classes + 1).min(350), "{classes} classes: {}", image.width);
+            // 15 pixels a cell at least, up to 400 classes; more share some 5000 pixels.
+            assert!(image.width >= (15 * (classes + 1)).min(4800), "{classes} classes: {}", image.width);
         }
         for image in &images {
             let ink = image.pixels.iter().filter(|&&channel| channel < 128).count();
