@@ -5,11 +5,12 @@
 
 use std::path::{Path, PathBuf};
 
+use yolo11_dataset::Batch;
 use yolo11_engine::{Ema, Gradients, Optimiser, Rates};
 use yolo11_network::Model;
 
 use crate::Error;
-use crate::validation::Validation;
+use crate::validation::{PictureDetections, Validation};
 
 /// What is known before the first epoch.
 #[derive(Clone, Debug, PartialEq)]
@@ -210,6 +211,13 @@ pub enum Event<'a> {
         /// Batches of the epoch.
         batches: usize,
     },
+    /// A batch is about to be learnt, exactly as the network sees it.
+    BatchLoaded {
+        /// Batches since the run began, before this one.
+        iteration: u64,
+        /// Pictures, objects and where they come from.
+        batch: &'a Batch,
+    },
     /// A batch was learnt.
     StepFinished(&'a StepReport),
     /// A batch of the validation is done.
@@ -219,6 +227,8 @@ pub enum Event<'a> {
         /// Batches of the validation.
         batches: usize,
     },
+    /// What the weights that are measured found, picture by picture in the order of the batches; comes before `ValidationFinished`.
+    DetectionsFound(&'a [PictureDetections]),
     /// The epoch's weights were measured.
     ValidationFinished(&'a Validation),
     /// An epoch is over. `improved`: its fitness is the best so far.
@@ -242,6 +252,11 @@ pub enum Event<'a> {
         /// The file.
         path: &'a Path,
     },
+    /// A picture of the run stands complete.
+    PictureSaved {
+        /// The file.
+        path: &'a Path,
+    },
     /// Worth knowing.
     Note(&'a str),
     /// Something was left out or is not as it was asked for.
@@ -254,6 +269,15 @@ pub enum Event<'a> {
     RunFailed(&'a str),
 }
 
+/// What an observer has to tell the others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// A picture was drawn: becomes [`Event::PictureSaved`].
+    PictureSaved(PathBuf),
+    /// Something could not be done that the run does not depend on: becomes [`Event::Warning`].
+    Warning(String),
+}
+
 /// Someone who listens to a run.
 pub trait Observer: Send {
     /// Takes in an event. An error stops the run.
@@ -261,6 +285,11 @@ pub trait Observer: Send {
 
     /// Files that were completed since the last call; they are announced to all.
     fn saved(&mut self) -> Vec<PathBuf> {
+        Vec::new()
+    }
+
+    /// What came up since the last call; it is announced to all.
+    fn notices(&mut self) -> Vec<Notice> {
         Vec::new()
     }
 }
@@ -284,15 +313,24 @@ impl Announcer {
 
     /// Tells everyone; stops at the first that cannot go on.
     pub fn announce(&mut self, event: &Event) -> Result<(), Error> {
-        let mut saved = Vec::new();
+        let (mut saved, mut notices) = (Vec::new(), Vec::new());
         for observer in &mut self.observers {
             observer.on(event)?;
             saved.append(&mut observer.saved());
+            notices.append(&mut observer.notices());
         }
         for path in saved {
             self.announce(&Event::CheckpointSaved { path: &path })?;
         }
-        Ok(())
+        notices.iter().try_for_each(|notice| self.pass_on(notice))
+    }
+
+    /// Tells everyone what one of them has to tell.
+    pub fn pass_on(&mut self, notice: &Notice) -> Result<(), Error> {
+        match notice {
+            Notice::PictureSaved(path) => self.announce(&Event::PictureSaved { path }),
+            Notice::Warning(text) => self.warn(text),
+        }
     }
 
     /// Tells everyone that the run broke off; those that fail at it are passed over, the run's own error matters more.

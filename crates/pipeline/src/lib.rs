@@ -6,7 +6,6 @@
 pub mod benchmark;
 pub mod compute;
 pub mod data;
-pub mod draw;
 mod error;
 pub mod event;
 mod file;

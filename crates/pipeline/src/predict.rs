@@ -5,15 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use image::ImageEncoder;
 use rayon::prelude::*;
 use serde_json::{Value, json};
 use yolo11_config::Settings;
 use yolo11_dataset::decode::decode_file;
 use yolo11_dataset::{Letterbox, Picture, letterbox};
 use yolo11_detection::{Detection, Heads, NmsSettings, detect};
+use yolo11_report::boxes::BoxStyle;
+use yolo11_report::{Image, LabelledBox, draw_boxes};
 
-use crate::draw::draw_detections;
 use crate::file::{create_folder, write_atomically};
 use crate::inference::Sessions;
 use crate::run_folder::RunFolder;
@@ -27,8 +27,6 @@ const CONFIDENCE: f32 = 0.25;
 const STRIDE: usize = 32;
 /// Pictures that are decoded, and later written, side by side.
 const GROUP: usize = 8;
-/// JPEG quality of written pictures.
-const QUALITY: u8 = 95;
 
 /// What was found on one picture.
 #[derive(Clone, Debug)]
@@ -195,7 +193,7 @@ impl<'a> Predictor<'a> {
     }
 
     fn write(&self, work: &mut Work) -> Result<(), Error> {
-        let Some(picture) = &mut work.picture else {
+        let Some(picture) = work.picture.take() else {
             return Ok(());
         };
         let (prediction, stem, names) = (&work.prediction, &work.stem, &self.loaded.names);
@@ -207,21 +205,23 @@ impl<'a> Predictor<'a> {
         }
         if self.settings.save_crop {
             for (number, detection) in prediction.detections.iter().enumerate() {
-                let Some(crop) = crop(picture, detection.bbox) else { continue };
+                let Some(crop) = crop(&picture, detection.bbox) else { continue };
                 let class =
                     names.get(detection.class).map_or_else(|| detection.class.to_string(), |name| safe_name(name));
                 let folder = self.folder.file("crops").join(class);
                 create_folder(&folder)?;
-                write_picture(&folder.join(format!("{stem}_{}.jpg", number + 1)), &crop)?;
+                write_picture(&folder.join(format!("{stem}_{}.jpg", number + 1)), crop, |_| {})?;
             }
         }
-        draw_detections(picture, &prediction.detections, names);
         let is_jpeg = prediction
             .path
             .extension()
             .is_some_and(|ending| ["jpg", "jpeg"].iter().any(|jpeg| ending.eq_ignore_ascii_case(jpeg)));
         let ending = if is_jpeg { "jpg" } else { "png" };
-        write_picture(&self.folder.file(&format!("{stem}.{ending}")), picture)
+        write_picture(&self.folder.file(&format!("{stem}.{ending}")), picture, |image| {
+            let boxes: Vec<LabelledBox> = prediction.detections.iter().map(LabelledBox::from).collect();
+            draw_boxes(image, &boxes, names, &BoxStyle::for_picture(image.width, image.height));
+        })
     }
 }
 
@@ -266,20 +266,14 @@ fn safe_name(name: &str) -> String {
     if name.trim_matches(['.', ' ']).is_empty() { "_".to_owned() } else { name }
 }
 
-/// Writes JPEG or PNG by the file's ending, whole or not at all.
-fn write_picture(path: &Path, picture: &Picture) -> Result<(), Error> {
-    let failed = |reason: String| Error::Write { path: path.to_owned(), source: std::io::Error::other(reason) };
-    let mut bytes = Vec::new();
-    let sides = u16::try_from(picture.width).ok().zip(u16::try_from(picture.height).ok());
-    match (path.extension().is_some_and(|ending| ending == "jpg"), sides) {
-        (true, Some((width, height))) => jpeg_encoder::Encoder::new(&mut bytes, QUALITY)
-            .encode(&picture.pixels, width, height, jpeg_encoder::ColorType::Rgb)
-            .map_err(|error| failed(error.to_string()))?,
-        (true, None) => return Err(failed("a JPEG's sides are at most 65535 pixels".into())),
-        _ => image::codecs::png::PngEncoder::new(&mut bytes)
-            .write_image(&picture.pixels, picture.width as u32, picture.height as u32, image::ExtendedColorType::Rgb8)
-            .map_err(|error| failed(error.to_string()))?,
-    }
+/// Writes a picture with what is drawn on it as JPEG or PNG by the file's ending, whole or not at all.
+fn write_picture(path: &Path, picture: Picture, draw: impl FnOnce(&mut Image)) -> Result<(), Error> {
+    let encoded = Image::from_pixels(picture.width, picture.height, picture.pixels).and_then(|mut image| {
+        draw(&mut image);
+        if path.extension().is_some_and(|ending| ending == "jpg") { image.to_jpeg() } else { image.to_png() }
+    });
+    let bytes =
+        encoded.map_err(|error| Error::Write { path: path.to_owned(), source: std::io::Error::other(error) })?;
     write_atomically(path, &bytes)
 }
 

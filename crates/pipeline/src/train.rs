@@ -17,7 +17,7 @@ use yolo11_engine::{Ema, EmaSettings, Gradients, Optimiser, OptimiserKind, Optim
 use yolo11_network::{Model, Network, TensorKind};
 
 use crate::event::{Best, Counters, Ending, EpochReport, RunDescription, RunSummary, StepReport, TrainingState};
-use crate::observers::{Checkpoints, LogFile, Progress, ResultsTable};
+use crate::observers::{Checkpoints, LogFile, Plots, Progress, ResultsTable};
 use crate::resume::{self, Resumed};
 use crate::run_folder::RunFolder;
 use crate::schedule::{OptimiserChoice, Schedule, ScheduleSettings};
@@ -96,9 +96,18 @@ fn prepare_and_run(settings: &Settings, announcer: &mut Announcer, stop: &Atomic
     announcer.add(ResultsTable::open(folder.file("results.csv"), finished)?);
     let save_period = usize::try_from(settings.save_period).ok().filter(|&period| period > 0);
     announcer.add(Checkpoints::new(folder.path(), save_period)?);
+    if settings.plots {
+        // Behind the table, from which it draws the results.
+        announcer.add(Plots::new(folder.path(), training.clone(), validation.clone(), validation_batch(batch)));
+    }
 
     let setup = Setup { settings, batch, folder, description, training, validation };
     Trainer::new(&setup, model, resumed, announcer, stop)?.run()
+}
+
+/// Pictures of a validation's batch: without gradients twice as many fit into the same memory.
+fn validation_batch(batch: usize) -> usize {
+    2 * batch
 }
 
 /// What a run is made from.
@@ -180,8 +189,7 @@ impl<'a> Trainer<'a> {
     ) -> Result<Self, Error> {
         let Setup { settings, batch, training, validation, .. } = setup;
         let loader = data::training_loader(training.clone(), settings, *batch)?;
-        // Without gradients twice the pictures fit into the same memory.
-        let validator = Validator::new(validation.clone(), settings, 2 * batch)?;
+        let validator = Validator::new(validation.clone(), settings, validation_batch(*batch))?;
         let choice = choose_optimiser(settings, training.images.len(), *batch, training.names.len());
         let schedule = Schedule::new(schedule_settings(settings, &choice, *batch, loader.batches()), choice.kind);
         let network = model.network().clone();
@@ -330,6 +338,7 @@ impl<'a> Trainer<'a> {
     /// One batch through forward, loss and backward, and, where enough have added up, the optimiser.
     fn train_batch(&mut self, batch: &Batch, epoch: usize, batches: usize) -> Result<(), Error> {
         let plan = self.schedule.at(self.counters.iteration, epoch);
+        self.announcer.announce(&Event::BatchLoaded { iteration: self.counters.iteration, batch })?;
         let not_finite = |what| Error::NotFinite { what, epoch: epoch + 1, batch: self.counters.batch + 1 };
 
         let classes = self.model.network().classes;
@@ -390,7 +399,8 @@ impl<'a> Trainer<'a> {
             Ok(!stop.load(Ordering::Relaxed))
         })?;
         match measured {
-            Some((validation, _)) => {
+            Some((validation, found)) => {
+                self.announcer.announce(&Event::DetectionsFound(&found))?;
                 self.announcer.announce(&Event::ValidationFinished(&validation))?;
                 Ok(validation)
             }
@@ -459,7 +469,11 @@ impl<'a> Trainer<'a> {
         }
         let path = self.setup.folder.weights()?.join("best.pt");
         let best = yolo11_checkpoint::load(&path)?;
-        Ok(self.validator.run(&best.model, |_, _| Ok(true))?.map(|(validation, _)| validation))
+        let Some((validation, found)) = self.validator.run(&best.model, |_, _| Ok(true))? else {
+            return Ok(None);
+        };
+        self.announcer.announce(&Event::DetectionsFound(&found))?;
+        Ok(Some(validation))
     }
 
     fn mean_losses(&self) -> [f64; 3] {

@@ -9,7 +9,7 @@ use yolo11_dataset::{Split, SplitName};
 
 use crate::event::{Announcer, Event};
 use crate::file::write_atomically;
-use crate::observers::{LogFile, Progress};
+use crate::observers::{LogFile, Progress, draw_validation};
 use crate::run_folder::RunFolder;
 use crate::train::TrainOptions;
 use crate::validation::{PictureDetections, Validation, Validator};
@@ -35,11 +35,14 @@ pub enum CategoryIds {
 pub struct ValReport {
     /// The figures.
     pub validation: Validation,
+    /// The folder with pictures and detections, where any were asked for.
+    pub folder: Option<PathBuf>,
     /// The JSON file of detections, where one was asked for.
     pub detections_file: Option<PathBuf>,
 }
 
-/// Measures the weights that the settings name; with `save_json` writes every detection into a run's folder.
+/// Measures the weights that the settings name; with `plots` draws curves, confusion matrices and pictures, with `save_json` writes
+/// every detection into a run's folder.
 /// `stop` may be set at any time: the result is [`Error::Interrupted`].
 pub fn validate(
     settings: &Settings,
@@ -102,16 +105,39 @@ fn measure(
         return Err(Error::Interrupted { folder: None });
     };
     announcer.announce(&Event::ValidationFinished(&validation))?;
-    let detections_file = if settings.save_json {
-        let folder =
-            RunFolder::create(&settings.project, settings.name.as_deref().unwrap_or("val"), settings.exist_ok)?;
-        let path = folder.file("predictions.json");
-        write_atomically(&path, coco_json(&split, &found, ids).to_string().as_bytes())?;
-        Some(path)
-    } else {
-        None
-    };
-    Ok(ValReport { validation, detections_file })
+    let folder = run_folder(settings, announcer)?;
+    let mut detections_file = None;
+    if let Some(folder) = &folder {
+        if settings.save_json {
+            let path = folder.file("predictions.json");
+            write_atomically(&path, coco_json(&split, &found, ids).to_string().as_bytes())?;
+            detections_file = Some(path);
+        }
+        if settings.plots {
+            for notice in draw_validation(folder.path(), &validation, &found, &split, batch) {
+                announcer.pass_on(&notice)?;
+            }
+            announcer.note(format!("pictures   in {}", folder.path().display()))?;
+        }
+    }
+    let folder = folder.map(|folder| folder.path().to_owned());
+    Ok(ValReport { validation, folder, detections_file })
+}
+
+/// Where pictures and detections go; none where nothing is asked for, or where pictures alone would go there and it cannot be
+/// written to: the figures matter more.
+fn run_folder(settings: &Settings, announcer: &mut Announcer) -> Result<Option<RunFolder>, Error> {
+    if !settings.save_json && !settings.plots {
+        return Ok(None);
+    }
+    match RunFolder::create(&settings.project, settings.name.as_deref().unwrap_or("val"), settings.exist_ok) {
+        Ok(folder) => Ok(Some(folder)),
+        Err(error) if !settings.save_json => {
+            announcer.warn(format!("no pictures are drawn: {error}"))?;
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// COCO's format for results: image, category, `[x, y, width, height]` in the picture's own pixels, score.

@@ -203,7 +203,8 @@ fn run(server: &Misbehaving, environment: &Environment) -> (Vec<String>, u64, Du
         assert_eq!((book.metrics.len(), book.params["epochs"].as_str()), (1000, "3"));
         assert_eq!(book.params["api_token"], "***");
         assert_eq!(book.artifacts.values().collect::<Vec<_>>(), [b"text"]);
-        assert_eq!(book.statuses, ["FINISHED"]);
+        // The second time where the first answer was lost.
+        assert!(book.statuses.iter().all(|status| status == "FINISHED"), "{:?}", book.statuses);
     }
     (notes, left, took)
 }
@@ -244,8 +245,8 @@ fn retry_after_is_honoured() {
 #[test]
 fn wrong_credentials_and_an_expired_token_say_what_to_do_and_lose_nothing() {
     for (body, wanted) in [
-        ("You are not authenticated", "401: You are not authenticated; hint: correct MLFLOW_TRACKING_USERNAME"),
-        ("Token very-secret-token has expired", "401: Token *** has expired; hint: the token has expired"),
+        ("You are not authenticated", "401: You are not authenticated; correct MLFLOW_TRACKING_USERNAME"),
+        ("Token very-secret-token has expired", "401: Token *** has expired; the token has expired"),
     ] {
         let server = Misbehaving::start(&[("", Fault::Status(401, "", body)); 400]);
         let folder = tempfile::tempdir().unwrap();
@@ -273,7 +274,7 @@ fn a_full_store_is_told_and_waited_for() {
     let server = Misbehaving::start(&[("mlflow-artifacts", full)]);
     let (notes, left, _) = run(&server, &server.environment());
     assert_eq!(left, 0);
-    assert!(notes[0].contains("507 XMinioStorageFull: no room; hint: free some space on the server"), "{notes:?}");
+    assert!(notes[0].contains("507 XMinioStorageFull: no room; free some space on the server"), "{notes:?}");
 }
 
 #[test]

@@ -60,6 +60,7 @@ impl Observer for LogFile {
                 self.line("INFO", &format!("best so far: epoch {}, mAP50-95 {:.5}", best.epoch, best.fitness))
             }
             Event::CheckpointSaved { path } => self.line("INFO", &format!("saved {}", path.display())),
+            Event::PictureSaved { path } => self.line("INFO", &format!("drew {}", path.display())),
             Event::Interrupted { .. } => self.line("WARNING", "stopped by the user"),
             Event::Note(text) | Event::Detail(text) => self.line("INFO", text),
             Event::Warning(text) => self.line("WARNING", text),
@@ -68,7 +69,11 @@ impl Observer for LogFile {
                 self.line("INFO", &format!("run finished: {epochs} epochs in {seconds:.1} s ({ending:?})"))
             }
             Event::RunFailed(text) => self.line("ERROR", text),
-            Event::StepFinished(_) | Event::ValidationStep { .. } | Event::ValidationFinished(_) => Ok(()),
+            Event::BatchLoaded { .. }
+            | Event::StepFinished(_)
+            | Event::ValidationStep { .. }
+            | Event::DetectionsFound(_)
+            | Event::ValidationFinished(_) => Ok(()),
         }
     }
 }

@@ -96,8 +96,18 @@ impl Drop for Server {
 pub fn mlflow(python: &Path, folder: &Path, backend: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Server {
     let port = free_port();
     let mut command: Vec<String> = [
-        &python.display().to_string(), "-m", "mlflow", "server", "--backend-store-uri", backend, "--host", "127.0.0.1",
-        "--port", &port.to_string(), "--workers", "2",
+        &python.display().to_string(),
+        "-m",
+        "mlflow",
+        "server",
+        "--backend-store-uri",
+        backend,
+        "--host",
+        "127.0.0.1",
+        "--port",
+        &port.to_string(),
+        "--workers",
+        "2",
     ]
     .map(str::to_owned)
     .to_vec();
@@ -107,8 +117,11 @@ pub fn mlflow(python: &Path, folder: &Path, backend: &str, arguments: &[&str], e
     Server::new(&command, &all, folder, port, "/health")
 }
 
-pub const S3_KEYS: [(&str, &str); 3] =
-    [("AWS_ACCESS_KEY_ID", "test-key"), ("AWS_SECRET_ACCESS_KEY", "test-secret-value"), ("AWS_DEFAULT_REGION", "us-east-1")];
+pub const S3_KEYS: [(&str, &str); 3] = [
+    ("AWS_ACCESS_KEY_ID", "test-key"),
+    ("AWS_SECRET_ACCESS_KEY", "test-secret-value"),
+    ("AWS_DEFAULT_REGION", "us-east-1"),
+];
 
 /// An S3 server with the bucket `artifacts`.
 pub fn s3(python: &Path, folder: &Path) -> Server {
@@ -135,5 +148,6 @@ pub fn run_python(python: &Path, script: &str, arguments: &[&str], environment: 
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}");
     let text = String::from_utf8(output.stdout).unwrap();
-    serde_json::from_str(text.lines().last().unwrap_or_default()).unwrap_or_else(|error| panic!("{error}: {text} {errors}"))
+    serde_json::from_str(text.lines().last().unwrap_or_default())
+        .unwrap_or_else(|error| panic!("{error}: {text} {errors}"))
 }
