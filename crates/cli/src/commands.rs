@@ -6,6 +6,7 @@ mod config;
 mod info;
 mod init;
 mod predict;
+mod tracking;
 mod train;
 mod val;
 mod version;
@@ -30,6 +31,7 @@ pub(crate) const ALL: &[Subcommand] = &[
     Subcommand { name: "init", command: init::command, run: init::run },
     Subcommand { name: "config", command: config::command, run: config::run },
     Subcommand { name: "benchmark", command: benchmark::command, run: benchmark::run },
+    Subcommand { name: "tracking", command: tracking::command, run: tracking::run },
     Subcommand { name: "completion", command: completion::command, run: completion::run },
     Subcommand { name: "version", command: version::command, run: version::run },
 ];

@@ -37,7 +37,7 @@ mlflow.set_tracking_uri(sys.argv[1])
 client = mlflow.MlflowClient()
 version = client.get_model_version_by_alias(sys.argv[2], 'champion')
 model = mlflow.pyfunc.load_model(f'models:/{sys.argv[2]}@champion')
-checkpoint = model.unwrap_python_model().checkpoint if False else model._model_impl.checkpoint
+checkpoint = model._model_impl.checkpoint
 print(json.dumps({'version': str(version.version), 'tags': version.tags,
   'versions': len(client.search_model_versions(f"name='{sys.argv[2]}'")),
   'sha256': hashlib.sha256(open(checkpoint, 'rb').read()).hexdigest()}))
@@ -60,7 +60,7 @@ fn start(server: &Server, name: &str) -> RunStart {
         run_name: name.into(),
         user: "ann".into(),
         start_time: yolo11_tracking::now(),
-        tags: vec![("team".into(), "vision".into())],
+        tags: vec![("team".into(), "vision".into()), ("mlflow.user".into(), "ann".into())],
         ..RunStart::default()
     }
 }

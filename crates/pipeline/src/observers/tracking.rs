@@ -88,12 +88,8 @@ pub fn track(
     let names = splits[0].names.clone();
     // Looking at every file's size may take a while on a large set.
     let digest = std::thread::spawn(move || describe_data(&known, &own, &file, &splits));
-    let observer = Tracking {
-        tracker: tracker.clone(),
-        folder: folder.to_owned(),
-        announced: BTreeSet::new(),
-        epoch: 0,
-    };
+    let observer =
+        Tracking { tracker: tracker.clone(), folder: folder.to_owned(), announced: BTreeSet::new(), epoch: 0 };
     let run =
         TrackedRun { tracker, folder: folder.to_owned(), settings: settings.clone(), names, digest: Some(digest) };
     Ok((observer, run))
