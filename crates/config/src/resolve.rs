@@ -18,6 +18,10 @@ use crate::table::{Setting, Settings, table};
 /// The key of args.yaml that lists which settings the user gave; every other one stands there with its default.
 const GIVEN: &str = "given";
 
+/// What suits the generated demo set, which is smaller and simpler than what the defaults are for.
+const DEMO: [(&str, &str); 6] =
+    [("epochs", "30"), ("imgsz", "320"), ("batch", "8"), ("nbs", "16"), ("optimizer", "AdamW"), ("lr0", "0.002")];
+
 impl Settings {
     /// Defaults, then `file`, then `arguments` (`key=value` each, later ones win).
     ///
@@ -109,6 +113,23 @@ impl Settings {
             (setting.copy)(self, other);
             self.given.insert(setting.name);
         }
+    }
+
+    /// For a training on `data=demo`: gives the settings that the user left open values that suit that small set, and says which.
+    ///
+    /// # Errors
+    /// None in practice: the values are within their ranges.
+    pub fn suit_demo(&mut self) -> Result<Vec<String>, Error> {
+        let mut changed = Vec::new();
+        if self.data.as_deref() != Some("demo") {
+            return Ok(changed);
+        }
+        for (name, value) in DEMO.into_iter().filter(|(name, _)| !self.given.contains(name)).collect::<Vec<_>>() {
+            let argument = format!("{name}={value}");
+            self.apply_argument(&argument)?;
+            changed.push(argument);
+        }
+        Ok(changed)
     }
 
     /// The data set's name or path.

@@ -271,3 +271,15 @@ fn any_text_survives_args_yaml() {
         assert_eq!(from_yaml(&settings.to_yaml()).as_ref(), Ok(&settings), "{text:?}");
     }
 }
+
+#[test]
+fn the_demo_set_gets_settings_of_its_own_where_the_user_gave_none() {
+    let arguments = ["data=demo".to_owned(), "epochs=3".to_owned()];
+    let mut settings = Settings::load(None, &arguments).unwrap();
+    let changed = settings.suit_demo().unwrap();
+    assert_eq!(changed, ["imgsz=320", "batch=8", "nbs=16", "optimizer=AdamW", "lr0=0.002"]);
+    assert_eq!((settings.epochs, settings.imgsz), (3, 320));
+    let mut other = Settings::load(None, &["data=my.yaml".to_owned()]).unwrap();
+    assert!(other.suit_demo().unwrap().is_empty());
+    assert_eq!((other.epochs, other.imgsz), (100, 640));
+}

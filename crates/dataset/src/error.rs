@@ -38,7 +38,7 @@ pub enum Error {
         hint: String,
     },
     /// A file or folder could not be read.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {source}\nhint: check the path; relative ones start at the folder the program runs in", path.display())]
     Read {
         /// The file or folder.
         path: PathBuf,

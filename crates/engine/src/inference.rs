@@ -163,7 +163,9 @@ impl InferenceSession {
                     };
                     self.convolve(work, &input, output, count, values, weights);
                 }
-                Work::MaxPool { kernel, input } => pool::max_pool(*kernel, count, (values, input), output, None),
+                Work::MaxPool { kernel, input } => {
+                    pool::max_pool(self.kernels, *kernel, count, (values, input), output, None)
+                }
                 Work::Upsample { input } => pool::upsample(count, (values, input), output),
                 Work::Attention { heads, input, probabilities } => {
                     heads.forward(self.kernels, count, (values, input), output, *probabilities, &self.scratch);

@@ -100,8 +100,8 @@ pub struct BenchmarkReport {
     pub timings: Vec<Timing>,
     /// Bytes of the plan.
     pub planned_memory: Option<usize>,
-    /// Bytes that the process used at the end.
-    pub memory: Option<u64>,
+    /// Most bytes that the process used.
+    pub peak_memory: Option<u64>,
 }
 
 /// Measures `repeats` steps.
@@ -124,7 +124,7 @@ pub fn benchmark(settings: &Settings, subject: Subject, repeats: usize) -> Resul
         threads: settings.threads,
         timings,
         planned_memory,
-        memory: compute::memory_in_use(),
+        peak_memory: compute::peak_memory(),
     })
 }
 
@@ -258,8 +258,8 @@ impl BenchmarkReport {
         if let Some(planned) = self.planned_memory {
             text += &format!("planned memory {:.0} MB\n", planned as f64 / 1e6);
         }
-        if let Some(memory) = self.memory {
-            text += &format!("memory of the process {:.0} MB\n", memory as f64 / 1e6);
+        if let Some(memory) = self.peak_memory {
+            text += &format!("peak memory of the process {:.0} MB\n", memory as f64 / 1e6);
         }
         text
     }
@@ -287,7 +287,7 @@ impl BenchmarkReport {
             "threads": self.threads,
             "seconds": timings,
             "planned_memory_bytes": self.planned_memory,
-            "memory_bytes": self.memory,
+            "peak_memory_bytes": self.peak_memory,
         })
     }
 }

@@ -43,6 +43,12 @@ pub fn memory_in_use() -> Option<u64> {
     kilobytes(&status, "VmRSS:").map(|kilobytes| kilobytes * 1024)
 }
 
+/// Most bytes of memory that this process has used so far, where the system tells.
+pub fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    kilobytes(&status, "VmHWM:").map(|kilobytes| kilobytes * 1024)
+}
+
 /// Bytes of memory that are free for this process, where the system tells: the machine's, or what is left of a container's bound.
 pub fn free_memory() -> Option<u64> {
     let machine = kilobytes(&std::fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")? * 1024;
@@ -108,6 +114,7 @@ mod tests {
     #[test]
     fn memory_in_use_is_that_of_a_living_process() {
         let bytes = memory_in_use().unwrap();
+        assert!(peak_memory().unwrap() >= bytes);
         assert!(bytes > 1_000_000 && bytes < free_memory().unwrap() + (1 << 40));
     }
 }

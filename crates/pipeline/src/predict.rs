@@ -74,6 +74,7 @@ pub fn predict(
     let pictures = sources::pictures(&settings.source)?;
     compute::device_note(settings)?;
     let loaded = weights::load(settings)?;
+    let settings = &loaded.suit(settings);
     let folder =
         RunFolder::create(&settings.project, settings.name.as_deref().unwrap_or("predict"), settings.exist_ok)?;
     compute::pool(settings.threads)?.install(|| {

@@ -96,6 +96,10 @@ fn prepare_and_run(
     if settings.rect {
         announcer.warn("rect=true applies to validation only; training batches are square")?;
     }
+    let suited = if resumed.is_none() { settings.suit_demo()? } else { Vec::new() };
+    if !suited.is_empty() {
+        announcer.note(format!("demo       {} (unless you give others)", suited.join(" ")))?;
+    }
     let description = data::open(&settings, announcer)?;
     let training = data::scan(&description, SplitName::Train, &settings, announcer)?;
     let validation = data::scan(&description, SplitName::Val, &settings, announcer)?;

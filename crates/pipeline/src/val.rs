@@ -70,6 +70,7 @@ fn measure(
         announcer.note(note)?;
     }
     let loaded = weights::load(settings)?;
+    let settings = &loaded.suit(settings);
     let description = data::open(settings, announcer)?;
     let name = match settings.split {
         yolo11_config::Split::Train => SplitName::Train,

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use yolo11_checkpoint::Checkpoint;
+use yolo11_checkpoint::{Checkpoint, Value};
 use yolo11_config::{ModelScale, ModelSource, Settings};
 use yolo11_network::{Model, Network, Scale};
 
@@ -16,6 +16,30 @@ pub struct Loaded {
     pub names: Vec<String>,
     /// The file.
     pub path: PathBuf,
+    /// Side of the input it was trained with, where the file says.
+    image_size: Option<usize>,
+}
+
+impl Loaded {
+    /// The settings with the image size that the weights were trained with, unless the user gave one.
+    pub fn suit(&self, settings: &Settings) -> Settings {
+        let mut settings = settings.clone();
+        if let Some(size) = self.image_size.filter(|_| !settings.is_given("imgsz")) {
+            settings.imgsz = size;
+        }
+        settings
+    }
+}
+
+/// The `imgsz` of a checkpoint's training arguments, where it is one this program can use.
+fn image_size(checkpoint: &Checkpoint) -> Option<usize> {
+    let (_, value) = checkpoint.train_args.iter().find(|(name, _)| name == "imgsz")?;
+    let size = match value {
+        Value::Int(size) => usize::try_from(*size).ok()?,
+        Value::Float(size) => *size as usize,
+        _ => return None,
+    };
+    ((32..=8192).contains(&size) && size.is_multiple_of(32)).then_some(size)
 }
 
 /// Reads the weights that `model=` names.
@@ -30,7 +54,7 @@ pub fn load(settings: &Settings) -> Result<Loaded, Error> {
         });
     };
     let checkpoint = yolo11_checkpoint::load(&path)?;
-    Ok(Loaded { model: checkpoint.model, names: checkpoint.names, path })
+    Ok(Loaded { image_size: image_size(&checkpoint), model: checkpoint.model, names: checkpoint.names, path })
 }
 
 /// The model that a training starts from, and a sentence on where its values come from.

@@ -30,6 +30,7 @@ pub(crate) struct Kernels {
     pub copy: unsafe fn(Source, Destination, usize, usize, bool),
     pub depthwise_row: unsafe fn(*const f32, usize, usize, usize, *const f32, Destination, usize, usize, bool),
     pub depthwise_weight_row: unsafe fn(*const f32, usize, usize, usize, Source, *mut f32, usize, usize),
+    pub max_pool_row: unsafe fn(Source, [usize; 2], usize, usize, Destination, Option<Destination>, usize),
     pub softmax: unsafe fn(*mut f32, usize, f32),
 }
 
@@ -108,6 +109,7 @@ macro_rules! instruction_set {
                 fn copy(from: Source, to: Destination, pixels: usize, channels: usize, accumulate: bool);
                 fn depthwise_row(from: *const f32, row: usize, kernel: usize, step: usize, weights: *const f32, out: Destination, width: usize, channels: usize, accumulate: bool);
                 fn depthwise_weight_row(from: *const f32, row: usize, kernel: usize, step: usize, gradient: Source, weights: *mut f32, width: usize, channels: usize);
+                fn max_pool_row(image: Source, size: [usize; 2], kernel: usize, y: usize, out: Destination, winners: Option<Destination>, channels: usize);
                 fn softmax(row: *mut f32, length: usize, factor: f32);
             );
 
@@ -137,6 +139,7 @@ macro_rules! instruction_set {
                 copy,
                 depthwise_row,
                 depthwise_weight_row,
+                max_pool_row,
                 softmax,
             };
         }

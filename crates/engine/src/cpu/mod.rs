@@ -123,3 +123,26 @@ impl View {
         Destination { data: unsafe { memory.at(self.at(image, pixel)) }, pixel: self.pixel }
     }
 }
+
+/// Values that a task of an elementwise pass takes.
+const CHUNK_VALUES: usize = 16 * 1024;
+
+/// Pixels of a chunk.
+fn chunk_pixels(view: &View) -> usize {
+    (CHUNK_VALUES / view.channels).clamp(1, view.pixels())
+}
+
+/// Chunks of an image.
+pub(crate) fn chunks_of(view: &View) -> usize {
+    view.pixels().div_ceil(chunk_pixels(view))
+}
+
+/// Runs `task(image, first pixel, pixels, number of the task)` over all chunks of all images; gives the number of tasks.
+pub(crate) fn chunks(images: usize, view: &View, task: impl Fn(usize, usize, usize, usize) + Sync + Send) -> usize {
+    let (size, count) = (chunk_pixels(view), chunks_of(view));
+    parallel(images * count, |index| {
+        let (image, first) = (index / count, index % count * size);
+        task(image, first, size.min(view.pixels() - first), index);
+    });
+    images * count
+}

@@ -1,5 +1,6 @@
 //! Max pooling and nearest upsampling.
 
+use super::kernels::Kernels;
 use super::{Shared, View, parallel};
 
 /// Channels handled together; compilers turn loops over so many into vectors.
@@ -8,51 +9,21 @@ const GROUP: usize = 16;
 /// Maximum over a `kernel`×`kernel` window, step 1, same size. `winners`, where given, receives for each output value the number of
 /// the first window position that held the maximum.
 pub(crate) fn max_pool(
+    kernels: &Kernels,
     kernel: usize,
     images: usize,
     (memory, input): (Shared, &View),
     output: &View,
-    winners: Option<(Shared, &View)>,
+    winners: Option<&View>,
 ) {
-    let half = (kernel / 2) as isize;
-    let (height, width) = (input.height as isize, input.width as isize);
     parallel(images * input.height, |task| {
-        let (image, y) = (task / input.height, (task % input.height) as isize);
-        for x in 0..width {
-            let pixel = (y * width + x) as usize;
-            for first in (0..input.channels).step_by(GROUP) {
-                let group = GROUP.min(input.channels - first);
-                let mut best = [f32::NEG_INFINITY; GROUP];
-                let mut winner = [0.0f32; GROUP];
-                for dy in -half..=half {
-                    for dx in -half..=half {
-                        let (sy, sx) = (y + dy, x + dx);
-                        if sy < 0 || sx < 0 || sy >= height || sx >= width {
-                            continue;
-                        }
-                        let position = ((dy + half) * kernel as isize + dx + half) as f32;
-                        // SAFETY: the source pixel is inside the view.
-                        let from = unsafe {
-                            let at = memory.at(input.at(image, (sy * width + sx) as usize) + first);
-                            std::slice::from_raw_parts(at, group)
-                        };
-                        for lane in 0..group {
-                            let more = from[lane] > best[lane];
-                            best[lane] = if more { from[lane] } else { best[lane] };
-                            winner[lane] = if more { position } else { winner[lane] };
-                        }
-                    }
-                }
-                // SAFETY: each task writes its own row of output and winners.
-                unsafe {
-                    let to = memory.at(output.at(image, pixel) + first);
-                    std::ptr::copy_nonoverlapping(best.as_ptr(), to, group);
-                    if let Some((memory, view)) = winners {
-                        let to = memory.at(view.at(image, pixel) + first);
-                        std::ptr::copy_nonoverlapping(winner.as_ptr(), to, group);
-                    }
-                }
-            }
+        let (image, y) = (task / input.height, task % input.height);
+        let first = y * input.width;
+        // SAFETY: views inside the memory; each task writes its own row of output and winners.
+        unsafe {
+            let winners = winners.map(|view| view.destination(memory, image, first));
+            let (from, to) = (input.source(memory, image, 0), output.destination(memory, image, first));
+            (kernels.max_pool_row)(from, [input.height, input.width], kernel, y, to, winners, input.channels);
         }
     });
 }

@@ -296,6 +296,52 @@ pub(crate) unsafe fn depthwise_weight_row<S: Simd>(
     }
 }
 
+/// One row of a max pooling with a `kernel`×`kernel` window and step 1: row `y` of an image of `[height, width]` pixels that begins at
+/// `image`. `winners`, where given, receives the number of the first window position that held each maximum.
+#[inline(always)]
+pub(crate) unsafe fn max_pool_row<S: Simd>(
+    image: Source,
+    [height, width]: [usize; 2],
+    kernel: usize,
+    y: usize,
+    out: Destination,
+    winners: Option<Destination>,
+    channels: usize,
+) {
+    // SAFETY: the caller describes an image of that size and a row to write; window positions outside the image are left out.
+    unsafe {
+        let half = kernel / 2;
+        // The window positions that lie inside, for a coordinate.
+        let inside = |at: usize, length: usize| (half.saturating_sub(at), kernel.min(length + half - at));
+        let (first_row, last_row) = inside(y, height);
+        for x in 0..width {
+            let (first_column, last_column) = inside(x, width);
+            let mut channel = 0;
+            while channel < channels {
+                let count = (channels - channel).min(S::LANES);
+                let mut best = S::splat(f32::NEG_INFINITY);
+                let mut winner = S::splat(0.0);
+                for row in first_row..last_row {
+                    for column in first_column..last_column {
+                        let pixel = (y + row - half) * width + x + column - half;
+                        let value = S::load_first(image.data.add(pixel * image.pixel + channel), count);
+                        if winners.is_some() {
+                            let position = S::splat((row * kernel + column) as f32);
+                            winner = S::where_greater(value, best, position, winner);
+                        }
+                        best = S::max(value, best);
+                    }
+                }
+                S::store_first(out.data.add(x * out.pixel + channel), best, count);
+                if let Some(winners) = winners {
+                    S::store_first(winners.data.add(x * winners.pixel + channel), winner, count);
+                }
+                channel += S::LANES;
+            }
+        }
+    }
+}
+
 /// Softmax of `row · factor`, in place.
 #[inline(always)]
 pub(crate) unsafe fn softmax<S: Simd>(row: *mut f32, length: usize, factor: f32) {

@@ -34,6 +34,8 @@ pub(crate) trait Simd: Copy {
     unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
     /// min(a, b)
     unsafe fn min(a: Self::V, b: Self::V) -> Self::V;
+    /// Where a > b the lane of x, else that of y.
+    unsafe fn where_greater(a: Self::V, b: Self::V, x: Self::V, y: Self::V) -> Self::V;
     /// 1 / a, to a unit or two in the last place.
     unsafe fn reciprocal(a: Self::V) -> Self::V;
     /// The nearest whole number.
@@ -148,6 +150,10 @@ impl Simd for Portable {
         lanes!(i => if a[i] < b[i] { a[i] } else { b[i] })
     }
     #[inline(always)]
+    unsafe fn where_greater(a: Self::V, b: Self::V, x: Self::V, y: Self::V) -> Self::V {
+        lanes!(i => if a[i] > b[i] { x[i] } else { y[i] })
+    }
+    #[inline(always)]
     unsafe fn reciprocal(a: Self::V) -> Self::V {
         lanes!(i => 1.0 / a[i])
     }
@@ -239,6 +245,10 @@ mod x86 {
             unsafe { _mm256_min_ps(a, b) }
         }
         #[inline(always)]
+        unsafe fn where_greater(a: __m256, b: __m256, x: __m256, y: __m256) -> __m256 {
+            unsafe { _mm256_blendv_ps(y, x, _mm256_cmp_ps::<_CMP_GT_OQ>(a, b)) }
+        }
+        #[inline(always)]
         unsafe fn reciprocal(a: __m256) -> __m256 {
             unsafe { _mm256_div_ps(_mm256_set1_ps(1.0), a) }
         }
@@ -322,6 +332,10 @@ mod x86 {
         #[inline(always)]
         unsafe fn min(a: __m512, b: __m512) -> __m512 {
             unsafe { _mm512_min_ps(a, b) }
+        }
+        #[inline(always)]
+        unsafe fn where_greater(a: __m512, b: __m512, x: __m512, y: __m512) -> __m512 {
+            unsafe { _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b), y, x) }
         }
         #[inline(always)]
         unsafe fn reciprocal(a: __m512) -> __m512 {
