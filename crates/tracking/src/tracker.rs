@@ -54,6 +54,7 @@ pub struct Tracker {
     shared: Arc<Shared>,
     housekeeper: Option<std::thread::JoinHandle<()>>,
     start_time: i64,
+    has_server: bool,
 }
 
 struct Shared {
@@ -97,6 +98,8 @@ impl Tracker {
             (goes_on, backlog) = (false, Vec::new());
         }
         let writer = Writer::open(&folder)?;
+        let earlier = State::load(&folder)?.tracking_uri;
+        let has_server = options.uri.is_some() || start.tracking_uri.is_some() || earlier.is_some();
         let (start_time, now) = (start.start_time, now());
         let signal = Signal {
             appended: backlog.len() as u64,
@@ -127,7 +130,7 @@ impl Tracker {
             .name("tracking-disk".into())
             .spawn(move || keep_house(&for_housekeeper, &disk, start_time))
             .map_err(|source| Error::write(&folder, source))?;
-        Ok(Tracker { run_folder: run_folder.to_owned(), shared, housekeeper: Some(housekeeper), start_time })
+        Ok(Tracker { run_folder: run_folder.to_owned(), shared, housekeeper: Some(housekeeper), start_time, has_server })
     }
 
     /// Logs points of metrics.
@@ -228,6 +231,11 @@ impl Tracker {
     pub fn remaining(&self) -> u64 {
         let signal = self.shared.signal();
         signal.appended.saturating_sub(signal.shipped)
+    }
+
+    /// Whether a server is known at all; without one there is nothing to wait for.
+    pub fn has_server(&self) -> bool {
+        self.has_server
     }
 
     /// Why shipping does not go on, where it does not.

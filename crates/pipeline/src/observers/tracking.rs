@@ -321,7 +321,7 @@ impl TrackedRun {
     }
 
     fn wait(&self, announcer: &mut Announcer, stop: &AtomicBool) -> Result<(), Error> {
-        let longest = Duration::from_secs_f64(self.settings.tracking_wait);
+        let longest = Duration::from_secs_f64(if self.tracker.has_server() { self.settings.tracking_wait } else { 0.0 });
         // A run that Ctrl-C ended still gets its wait; the next Ctrl-C ends the program, and the outbox keeps everything.
         let was_stopped = stop.load(Ordering::Relaxed);
         let skip = || !was_stopped && stop.load(Ordering::Relaxed);
