@@ -8,6 +8,7 @@
 //! Neither a slow server nor a missing one is felt by the training, and nothing but a full disk loses a record.
 
 pub mod artifacts;
+mod batch;
 pub mod client;
 pub mod dataset;
 pub mod environment;

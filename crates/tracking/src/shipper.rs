@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::artifacts::{self, ArtifactStore, Source};
 use crate::client::{Client, Run};
 use crate::queue::{self, Entry, Position};
-use crate::record::{Artifact, MOST_METRICS, MOST_PAIRS, Metric, Record, RunStart};
+use crate::record::{Artifact, MOST_PAIRS, Record, RunStart};
 use crate::state::{FOLDER, State};
 use crate::{Environment, Error};
 
@@ -42,7 +42,9 @@ pub struct Shipper {
     uri: Option<String>,
     pub(crate) state: State,
     connection: Option<Connection>,
-    ahead: VecDeque<Entry>,
+    pub(crate) ahead: VecDeque<Entry>,
+    /// Whether several calls may be made at once: not right after a failure.
+    pub(crate) may_hurry: bool,
     notes: Vec<String>,
     last_taken: u64,
 }
@@ -71,6 +73,7 @@ impl Shipper {
             uri: uri.map(str::to_owned),
             connection: None,
             ahead: VecDeque::new(),
+            may_hurry: true,
             notes: Vec::new(),
             last_taken: 0,
         })
@@ -152,6 +155,7 @@ impl Shipper {
     fn acknowledge(&mut self, taken: usize) -> Result<(), Error> {
         let before = self.state.position;
         self.last_taken = taken as u64;
+        self.may_hurry = true;
         if let Some(last) = self.ahead.drain(..taken).next_back() {
             self.state.position = last.end;
         }
@@ -235,95 +239,6 @@ impl Shipper {
             Some(found) => Ok(found.id),
             None => client.create_experiment(&start.experiment_name),
         }
-    }
-
-    /// Metrics, params and tags of the records ahead, as many as one call takes.
-    fn ship_batch(&mut self) -> Result<usize, Error> {
-        let (mut metrics, mut params, mut tags, mut taken) = (Vec::new(), Vec::new(), Vec::new(), 0);
-        for entry in &self.ahead {
-            let (added_metrics, added_params, added_tags) = match &entry.record {
-                Some(Record::Metrics { metrics }) => (metrics.len(), 0, 0),
-                // A param that differs becomes a tag.
-                Some(Record::Params { params }) => (0, params.len(), params.len()),
-                Some(Record::Tags { tags }) => (0, 0, tags.len()),
-                _ => break,
-            };
-            let total = metrics.len() + params.len() + tags.len() + added_metrics + added_params + added_tags;
-            let fits = total <= MOST_METRICS
-                && params.len() + added_params <= MOST_PAIRS
-                && tags.len() + added_tags <= MOST_PAIRS;
-            if taken > 0 && !fits {
-                break;
-            }
-            match &entry.record {
-                Some(Record::Metrics { metrics: more }) => metrics.extend_from_slice(more),
-                Some(Record::Tags { tags: more }) => tags.extend_from_slice(more),
-                Some(Record::Params { params: more }) => {
-                    for (name, value) in more {
-                        match self.state.params.get(name) {
-                            None => params.push((name.clone(), value.clone())),
-                            Some(known) if known == value => {}
-                            // Params cannot be changed: a resumed run's new value stands beside the first one.
-                            Some(_) => tags.push((format!("resumed.{name}"), value.clone())),
-                        }
-                    }
-                }
-                _ => {}
-            }
-            taken += 1;
-        }
-        if metrics.len() + params.len() + tags.len() > 0 {
-            self.send_batch(&metrics, &params, &tags)?;
-        }
-        self.state.counts.metrics += metrics.len() as u64;
-        self.state.counts.params += params.len() as u64;
-        self.state.counts.tags += tags.len() as u64;
-        self.state.params.extend(params);
-        Ok(taken)
-    }
-
-    /// Sends a batch; one that is refused is halved until the entries are found that the server does not take.
-    fn send_batch(
-        &mut self,
-        metrics: &[Metric],
-        params: &[(String, String)],
-        tags: &[(String, String)],
-    ) -> Result<(), Error> {
-        let (client, run_id) = self.run_client()?;
-        let error = match client.log_batch(&run_id, metrics, params, tags) {
-            Err(error) if error.is_refusal() => error,
-            Err(error) if error.is_missing() => return Err(self.check_run().err().unwrap_or(error)),
-            sent => return sent,
-        };
-        // A run that was deleted refuses everything; that is no reason to give anything up.
-        self.check_run()?;
-        if metrics.len() + params.len() + tags.len() <= 1 {
-            return self.refuse(&error, json!({"metrics": metrics, "params": params, "tags": tags}));
-        }
-        fn halves<T>(items: &[T]) -> (&[T], &[T]) {
-            items.split_at(items.len().div_ceil(2))
-        }
-        let kinds = [metrics.len(), params.len(), tags.len()].iter().filter(|&&count| count > 0).count();
-        if kinds > 1 {
-            self.send_unless_empty(metrics, &[], &[])?;
-            self.send_unless_empty(&[], params, &[])?;
-            return self.send_unless_empty(&[], &[], tags);
-        }
-        let (metrics, params, tags) = (halves(metrics), halves(params), halves(tags));
-        self.send_unless_empty(metrics.0, params.0, tags.0)?;
-        self.send_unless_empty(metrics.1, params.1, tags.1)
-    }
-
-    fn send_unless_empty(
-        &mut self,
-        metrics: &[Metric],
-        params: &[(String, String)],
-        tags: &[(String, String)],
-    ) -> Result<(), Error> {
-        if metrics.is_empty() && params.is_empty() && tags.is_empty() {
-            return Ok(());
-        }
-        self.send_batch(metrics, params, tags)
     }
 
     /// Whether something was taken; what the server refuses for good is written down and passed over.
@@ -482,7 +397,7 @@ impl Shipper {
         })
     }
 
-    fn check_run(&mut self) -> Result<(), Error> {
+    pub(crate) fn check_run(&mut self) -> Result<(), Error> {
         let (client, run_id) = (self.client()?, self.run_id()?);
         let unusable =
             |problem, hint| Error::Run { url: client.base().to_owned(), run_id: run_id.clone(), problem, hint };

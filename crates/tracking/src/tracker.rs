@@ -130,7 +130,13 @@ impl Tracker {
             .name("tracking-disk".into())
             .spawn(move || keep_house(&for_housekeeper, &disk, start_time))
             .map_err(|source| Error::write(&folder, source))?;
-        Ok(Tracker { run_folder: run_folder.to_owned(), shared, housekeeper: Some(housekeeper), start_time, has_server })
+        Ok(Tracker {
+            run_folder: run_folder.to_owned(),
+            shared,
+            housekeeper: Some(housekeeper),
+            start_time,
+            has_server,
+        })
     }
 
     /// Logs points of metrics.
