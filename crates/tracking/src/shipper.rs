@@ -337,6 +337,9 @@ impl Shipper {
                     self.state.uploaded.insert(artifact.path.clone(), digest);
                 }
                 Ok(None) => {}
+                // Announced, and then the run broke off before it was first written.
+                Err(Error::File { source, .. })
+                    if artifact.digest.is_none() && source.kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) => match self.unless_refused(Err(error), || json!({"artifact": artifact.path})) {
                     Ok(_) => {
                         self.state.changing.remove(&artifact.path);

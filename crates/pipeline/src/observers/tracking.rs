@@ -321,7 +321,8 @@ impl TrackedRun {
     }
 
     fn wait(&self, announcer: &mut Announcer, stop: &AtomicBool) -> Result<(), Error> {
-        let longest = Duration::from_secs_f64(if self.tracker.has_server() { self.settings.tracking_wait } else { 0.0 });
+        let longest =
+            Duration::from_secs_f64(if self.tracker.has_server() { self.settings.tracking_wait } else { 0.0 });
         // A run that Ctrl-C ended still gets its wait; the next Ctrl-C ends the program, and the outbox keeps everything.
         let was_stopped = stop.load(Ordering::Relaxed);
         let skip = || !was_stopped && stop.load(Ordering::Relaxed);
@@ -334,6 +335,12 @@ impl TrackedRun {
         }
         for note in self.tracker.notes() {
             announcer.warn(format!("tracking   {note}"))?;
+        }
+        if !self.tracker.has_server() {
+            let folder = self.folder.display();
+            return announcer.note(format!(
+                "tracking   kept in {folder}; with MLFLOW_TRACKING_URI set, `yolo11 tracking sync {folder}` sends it"
+            ));
         }
         if left > 0 {
             let folder = self.folder.display();
