@@ -403,3 +403,16 @@ fn ctrl_c_saves_and_ends_with_130() {
     assert!(stderr.ends_with("hint: go on with resume=runs/train\n"), "{stderr}");
     assert!(folder.0.join("runs/train/weights/last.pt").metadata().unwrap().len() > 1_000_000);
 }
+
+#[test]
+fn tracking_tells_where_nothing_was_tracked() {
+    let folder = Folder::new("tracking");
+    let ran = yolo11_in(&folder.0, &["tracking", "status"]);
+    assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (Some(0), "", "no run here was tracked\n"));
+    assert_eq!(yolo11_in(&folder.0, &["tracking", "status", "--json"]).stdout, "[]\n");
+    std::fs::create_dir(folder.0.join("train")).unwrap();
+    assert_eq!(
+        yolo11_in(&folder.0, &["tracking", "sync", "train"]),
+        refused(1, "error: train: nothing was tracked here\nhint: name a run's folder, such as runs/train\n")
+    );
+}

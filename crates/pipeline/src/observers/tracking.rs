@@ -181,7 +181,7 @@ impl Tracking {
             ("step/box_loss", bbox),
             ("step/cls_loss", cls),
             ("step/dfl_loss", dfl),
-            ("step/lr", f64::from(step.rates.weights)),
+            ("step/lr", step.rates.weights),
         ];
         values.extend(step.gradient_norm.map(|norm| ("step/gradient_norm", norm)));
         self.tracker.values(step.iteration as i64, &values);
@@ -194,7 +194,7 @@ impl Tracking {
             values.push((format!("train/{part}_loss"), loss));
         }
         for (group, rate) in [report.rates.weights, report.rates.norms, report.rates.biases].into_iter().enumerate() {
-            values.push((format!("lr/pg{group}"), f64::from(rate)));
+            values.push((format!("lr/pg{group}"), rate));
         }
         values.extend(report.validation.iter().flat_map(|validation| validation.named_metrics()));
         values.push(("images_per_second".to_owned(), report.images_per_second));
