@@ -7,6 +7,7 @@ mod info;
 mod init;
 mod predict;
 mod services;
+mod tracking;
 mod train;
 mod val;
 mod version;
@@ -32,6 +33,7 @@ pub(crate) const ALL: &[Subcommand] = &[
     Subcommand { name: "services", command: services::command, run: services::run },
     Subcommand { name: "config", command: config::command, run: config::run },
     Subcommand { name: "benchmark", command: benchmark::command, run: benchmark::run },
+    Subcommand { name: "tracking", command: tracking::command, run: tracking::run },
     Subcommand { name: "completion", command: completion::command, run: completion::run },
     Subcommand { name: "version", command: version::command, run: version::run },
 ];

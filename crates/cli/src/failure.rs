@@ -18,6 +18,9 @@ pub(crate) enum Failure {
     /// The work itself could not be done.
     #[error(transparent)]
     Pipeline(#[from] yolo11_pipeline::Error),
+    /// A run cannot be brought to its tracking server.
+    #[error(transparent)]
+    Tracking(#[from] yolo11_tracking::Error),
     /// A file or folder cannot be written.
     #[error("cannot write `{path}`: {source}\nhint: {hint}")]
     Write { path: String, source: io::Error, hint: &'static str },
@@ -56,7 +59,7 @@ impl Failure {
             Failure::Faults(_) => 1,
             Failure::Pipeline(error) => error.exit_code(),
             Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
-            Failure::Write { .. } | Failure::Output(_) | Failure::Interrupt(_) => 1,
+            Failure::Tracking(_) | Failure::Write { .. } | Failure::Output(_) | Failure::Interrupt(_) => 1,
         }
     }
 

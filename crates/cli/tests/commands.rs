@@ -53,8 +53,19 @@ fn refused(code: i32, stderr: &str) -> Ran {
 fn help_lists_the_subcommands_and_says_how_settings_are_written() {
     let ran = yolo11(&["--help"]);
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
-    for word in ["train", "val", "predict", "info", "init", "services", "config", "benchmark", "completion", "version"]
-    {
+    for word in [
+        "train",
+        "val",
+        "predict",
+        "info",
+        "init",
+        "services",
+        "config",
+        "benchmark",
+        "tracking",
+        "completion",
+        "version",
+    ] {
         assert!(ran.stdout.lines().any(|line| line.trim_start().starts_with(&format!("{word} "))), "{word}");
     }
     assert!(ran.stdout.contains("yolo11 train configs/training_config.yaml epochs=3"), "{}", ran.stdout);
@@ -402,4 +413,17 @@ fn ctrl_c_saves_and_ends_with_130() {
     assert!(stderr.contains("\nstopping after this step and saving; Ctrl-C again stops at once\n"), "{stderr}");
     assert!(stderr.ends_with("hint: go on with resume=runs/train\n"), "{stderr}");
     assert!(folder.0.join("runs/train/weights/last.pt").metadata().unwrap().len() > 1_000_000);
+}
+
+#[test]
+fn tracking_tells_where_nothing_was_tracked() {
+    let folder = Folder::new("tracking");
+    let ran = yolo11_in(&folder.0, &["tracking", "status"]);
+    assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (Some(0), "", "no run here was tracked\n"));
+    assert_eq!(yolo11_in(&folder.0, &["tracking", "status", "--json"]).stdout, "[]\n");
+    std::fs::create_dir(folder.0.join("train")).unwrap();
+    assert_eq!(
+        yolo11_in(&folder.0, &["tracking", "sync", "train"]),
+        refused(1, "error: train: nothing was tracked here\nhint: name a run's folder, such as runs/train\n")
+    );
 }

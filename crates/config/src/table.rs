@@ -166,8 +166,10 @@ settings! {
     val: bool = true, Training;
     /// Mixed precision on accelerators; the CPU computes in float32
     amp: bool = true, Training;
-    /// Send the run to the tracking server
-    tracking: bool = false, Training;
+    /// Track the run on an MLflow server; what cannot be sent is kept in the run's folder
+    tracking: bool = false, Training, default "true where a server or a setting of mlflow is given";
+    /// Longest wait in seconds for the tracking server at the end of a run; Ctrl-C skips it
+    tracking_wait: f64 = 10.0, Training, range Range::between(0.0, 86_400.0);
 
     /// The optimiser; auto chooses it, its learning rate and its momentum by the number of iterations
     optimizer: OptimizerName = OptimizerName::Auto, Optimizer, aliases ["optimizer.name"];
@@ -310,10 +312,20 @@ settings! {
     /// Names for the tracking server.
     pub struct Mlflow in |settings| settings.mlflow;
 
+    /// Address of the tracking server; user and password belong into the environment
+    tracking_uri: Option<String> = None, Mlflow, key "mlflow.tracking_uri", default "MLFLOW_TRACKING_URI";
     /// Experiment that the run belongs to
-    experiment_name: Option<String> = None, Mlflow, key "mlflow.experiment_name", default "the project's folder name";
+    experiment_name: Option<String> = None, Mlflow, key "mlflow.experiment_name", default "MLFLOW_EXPERIMENT_NAME, or the project's folder name";
     /// Name of the run on the server
-    run_name: Option<String> = None, Mlflow, key "mlflow.run_name", default "the run's folder name";
+    run_name: Option<String> = None, Mlflow, key "mlflow.run_name", default "MLFLOW_RUN, or the run's folder name";
+    /// Description of the run
+    note: Option<String> = None, Mlflow, key "mlflow.note";
+    /// Run that this one is a part of, as in a sweep: its id
+    parent_run_id: Option<String> = None, Mlflow, key "mlflow.parent_run_id";
+    /// Registered model that gets the best weights as a new version; its alias champion goes to the highest mAP50-95
+    register: Option<String> = None, Mlflow, key "mlflow.register";
+    /// Track use of CPU, memory, disk, network and GPU every 10 seconds
+    system_metrics: bool = true, Mlflow, key "mlflow.system_metrics";
     /// Tags of the run
     tags: BTreeMap<String, String> = BTreeMap::new(), Mlflow, key "mlflow.tags";
 }

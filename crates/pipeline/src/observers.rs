@@ -6,6 +6,7 @@ mod log;
 mod plots;
 mod progress;
 mod results;
+pub mod tracking;
 
 pub use checkpoints::{Checkpoints, STATE_FILE};
 pub use log::LogFile;

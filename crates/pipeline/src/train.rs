@@ -5,7 +5,7 @@
 //! the average follows; an event tells what happened. After each epoch the average is measured and everything is saved by observers.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -15,8 +15,10 @@ use yolo11_dataset::{Batch, DatasetDescription, Loader, Split, SplitName};
 use yolo11_detection::{Gains, Heads, LossWorkspace};
 use yolo11_engine::{Ema, EmaSettings, Gradients, Optimiser, OptimiserKind, OptimiserSettings, Rates, TrainingSession};
 use yolo11_network::{Model, Network, TensorKind};
+use yolo11_tracking::Environment;
 
 use crate::event::{Best, Counters, Ending, EpochReport, RunDescription, RunSummary, StepReport, TrainingState};
+use crate::observers::tracking::{self, TrackedRun};
 use crate::observers::{Checkpoints, LogFile, Plots, Progress, ResultsTable};
 use crate::resume::{self, Resumed};
 use crate::run_folder::RunFolder;
@@ -49,24 +51,45 @@ pub fn train(settings: &Settings, options: &TrainOptions, stop: &AtomicBool) -> 
     if let Some(log) = &options.log {
         announcer.add(LogFile::open(log)?);
     }
-    train_with(settings, announcer, stop)
+    train_and_track(settings, announcer, options.log.as_deref(), stop)
 }
 
 /// Trains with observers of the caller's choice; those of the run's folder (results.csv, checkpoints) are added.
-pub fn train_with(settings: &Settings, mut announcer: Announcer, stop: &AtomicBool) -> Result<RunSummary, Error> {
-    let result = compute::pool(settings.threads)?.install(|| prepare_and_run(settings, &mut announcer, stop));
+pub fn train_with(settings: &Settings, announcer: Announcer, stop: &AtomicBool) -> Result<RunSummary, Error> {
+    train_and_track(settings, announcer, None, stop)
+}
+
+fn train_and_track(
+    settings: &Settings,
+    mut announcer: Announcer,
+    log: Option<&Path>,
+    stop: &AtomicBool,
+) -> Result<RunSummary, Error> {
+    let mut tracked = None;
+    let result =
+        compute::pool(settings.threads)?.install(|| prepare_and_run(settings, &mut announcer, stop, &mut tracked));
     if let Err(error) = &result {
         announcer.announce_failure(error);
+    }
+    if let Some(tracked) = tracked {
+        tracked.close(&result, log, &mut announcer, stop)?;
     }
     result
 }
 
-fn prepare_and_run(settings: &Settings, announcer: &mut Announcer, stop: &AtomicBool) -> Result<RunSummary, Error> {
+fn prepare_and_run(
+    settings: &Settings,
+    announcer: &mut Announcer,
+    stop: &AtomicBool,
+    tracked: &mut Option<TrackedRun>,
+) -> Result<RunSummary, Error> {
     let resumed = match &settings.resume {
         Resume::No => None,
         _ => Some(resume::find(settings)?),
     };
     let mut settings = resumed.as_ref().map_or_else(|| settings.clone(), |resumed| resumed.settings.clone());
+    let mut environment = Environment::of_process();
+    tracking::take_secrets(&mut settings, &mut environment);
     if let Some(note) = compute::device_note(&settings)? {
         announcer.note(note)?;
     }
@@ -103,6 +126,18 @@ fn prepare_and_run(settings: &Settings, announcer: &mut Announcer, stop: &Atomic
     if settings.plots {
         // Behind the table, from which it draws the results.
         announcer.add(Plots::new(folder.path(), training.clone(), validation.clone(), validation_batch(batch)));
+    }
+
+    if tracking::is_wanted(&settings, &environment) {
+        let (place, splits) = (folder.path(), [&training, &validation]);
+        match tracking::track(&settings, &environment, place, resumed.is_some(), &description, splits) {
+            Ok((observer, run)) => {
+                announcer.add(observer);
+                *tracked = Some(run);
+            }
+            // Tracking never stops a training.
+            Err(error) => announcer.warn(format!("tracking   {error}"))?,
+        }
     }
 
     let setup = Setup { settings, batch, folder, description, training, validation };
