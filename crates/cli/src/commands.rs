@@ -3,6 +3,7 @@
 mod benchmark;
 mod completion;
 mod config;
+mod data;
 mod info;
 mod init;
 mod predict;
@@ -29,6 +30,7 @@ pub(crate) const ALL: &[Subcommand] = &[
     Subcommand { name: "info", command: info::command, run: info::run },
     Subcommand { name: "init", command: init::command, run: init::run },
     Subcommand { name: "config", command: config::command, run: config::run },
+    Subcommand { name: "data", command: data::command, run: data::run },
     Subcommand { name: "benchmark", command: benchmark::command, run: benchmark::run },
     Subcommand { name: "completion", command: completion::command, run: completion::run },
     Subcommand { name: "version", command: version::command, run: version::run },

@@ -18,6 +18,9 @@ pub(crate) enum Failure {
     /// The work itself could not be done.
     #[error(transparent)]
     Pipeline(#[from] yolo11_pipeline::Error),
+    /// A step with versioned data could not be done.
+    #[error(transparent)]
+    Data(#[from] yolo11_versioning::Error),
     /// A file or folder cannot be written.
     #[error("cannot write `{path}`: {source}\nhint: {hint}")]
     Write { path: String, source: io::Error, hint: &'static str },
@@ -41,8 +44,10 @@ impl Failure {
             Failure::Settings(yolo11_config::Error::Argument { .. }) => 2,
             Failure::Settings(_) => 3,
             Failure::Pipeline(error) => error.exit_code(),
+            Failure::Data(yolo11_versioning::Error::Stopped) => 130,
+            Failure::Data(yolo11_versioning::Error::Malformed { .. }) => 3,
             Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
-            Failure::Write { .. } | Failure::Output(_) | Failure::Interrupt(_) => 1,
+            Failure::Data(_) | Failure::Write { .. } | Failure::Output(_) | Failure::Interrupt(_) => 1,
         }
     }
 
