@@ -10,7 +10,12 @@ use crate::commands;
 const FILES: &[&str] = &["config", "cfg", "data", "model", "pretrained", "project", "resume", "source"];
 
 /// Words that follow a subcommand that takes no settings.
-const FIXED: &[(&str, &str)] = &[("completion", "bash zsh fish"), ("version", "--json"), ("init", "")];
+const FIXED: &[(&str, &str)] = &[
+    ("completion", "bash zsh fish"),
+    ("version", "--json"),
+    ("init", ""),
+    ("data", "init add status diff checkout commit push fetch pull remote gc"),
+];
 /// What `benchmark` measures.
 const BENCHMARKS: &str = "train infer loader";
 

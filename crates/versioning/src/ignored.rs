@@ -90,7 +90,7 @@ fn malformed(path: &Path, error: &ignore::Error) -> Error {
 pub(crate) fn gitignore_entry(name: &str) -> String {
     let mut entry = String::from("/");
     for character in name.chars() {
-        if "[]!*#?".contains(character) {
+        if r"[]!*#?\".contains(character) {
             entry.push('\\');
         }
         entry.push(character);
@@ -105,5 +105,6 @@ mod tests {
     #[test]
     fn odd_names_are_escaped_as_dvc_escapes_them() {
         assert_eq!(gitignore_entry("[odd]#f!?*.txt"), r"/\[odd\]\#f\!\?\*.txt");
+        assert_eq!(gitignore_entry(r"a\b"), r"/a\\b");
     }
 }
