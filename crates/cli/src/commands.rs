@@ -3,6 +3,7 @@
 mod benchmark;
 mod completion;
 mod config;
+mod data;
 mod info;
 mod init;
 mod predict;
@@ -32,6 +33,7 @@ pub(crate) const ALL: &[Subcommand] = &[
     Subcommand { name: "init", command: init::command, run: init::run },
     Subcommand { name: "services", command: services::command, run: services::run },
     Subcommand { name: "config", command: config::command, run: config::run },
+    Subcommand { name: "data", command: data::command, run: data::run },
     Subcommand { name: "benchmark", command: benchmark::command, run: benchmark::run },
     Subcommand { name: "tracking", command: tracking::command, run: tracking::run },
     Subcommand { name: "completion", command: completion::command, run: completion::run },

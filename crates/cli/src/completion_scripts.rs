@@ -14,6 +14,12 @@ const FIXED: &[(&str, &str)] =
     &[("completion", "bash zsh fish"), ("version", "--json"), ("init", ""), ("services", SERVICES)];
 /// What `services` does, and its options.
 const SERVICES: &str = "start stop status logs doctor postgres s3 mlflow --stack compose embedded --timeout --volumes --yes --follow --json";
+const FIXED: &[(&str, &str)] = &[
+    ("completion", "bash zsh fish"),
+    ("version", "--json"),
+    ("init", ""),
+    ("data", "init add status diff checkout commit push fetch pull remote gc"),
+];
 /// What `benchmark` measures.
 const BENCHMARKS: &str = "train infer loader";
 

@@ -21,6 +21,9 @@ pub(crate) enum Failure {
     /// A run cannot be brought to its tracking server.
     #[error(transparent)]
     Tracking(#[from] yolo11_tracking::Error),
+    /// A step with versioned data could not be done.
+    #[error(transparent)]
+    Data(#[from] yolo11_versioning::Error),
     /// A file or folder cannot be written.
     #[error("cannot write `{path}`: {source}\nhint: {hint}")]
     Write { path: String, source: io::Error, hint: &'static str },
@@ -58,8 +61,11 @@ impl Failure {
             Failure::Services(error) => error.exit_code(),
             Failure::Faults(_) => 1,
             Failure::Pipeline(error) => error.exit_code(),
+            Failure::Data(yolo11_versioning::Error::Stopped) => 130,
+            Failure::Data(yolo11_versioning::Error::Malformed { .. }) => 3,
             Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
             Failure::Tracking(_) | Failure::Write { .. } | Failure::Output(_) | Failure::Interrupt(_) => 1,
+            Failure::Data(_) | Failure::Write { .. } | Failure::Output(_) | Failure::Interrupt(_) => 1,
         }
     }
 

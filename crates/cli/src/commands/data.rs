@@ -1,0 +1,210 @@
+//! `yolo11 data`: data versions in DVC's own format.
+
+mod report;
+
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use yolo11_versioning::{Level, Repository, Watch};
+
+use crate::arguments::{json_option, wants_json};
+use crate::failure::Failure;
+use crate::{interrupt, terminal};
+
+pub(crate) fn command() -> Command {
+    let targets =
+        || Arg::new("targets").value_name("PATH").num_args(0..).help("Data or .dvc files; all where none is given");
+    let remote = || {
+        Arg::new("remote").short('r').long("remote").value_name("NAME").help("Which remote; core.remote if not given")
+    };
+    let force = |help| switch("force", 'f', help);
+    let name = || Arg::new("name").value_name("NAME").required(true);
+    let local = || switch("local", 'l', "In .dvc/config.local, which stays out of git");
+    let remotes = Command::new("remote")
+        .about("Lists and changes the places that data is pushed to")
+        .subcommand_required(true)
+        .subcommands([
+            Command::new("add")
+                .about("Adds a remote")
+                .args([name(), Arg::new("url").value_name("URL").required(true).help("A folder or s3://bucket/prefix")])
+                .args([switch("default", 'd', "Make it the default"), force("Replace one of that name"), local()]),
+            Command::new("list").about("Lists the remotes").arg(json_option()),
+            Command::new("modify")
+                .about("Changes a setting of a remote, such as endpointurl")
+                .args([
+                    name(),
+                    Arg::new("option").value_name("OPTION").required(true),
+                    Arg::new("value").value_name("VALUE"),
+                ])
+                .args([switch("unset", 'u', "Remove the setting"), local()]),
+            Command::new("remove").about("Forgets a remote; what is there stays").args([name(), local()]),
+            Command::new("default").about("Says or sets the default").args([name().required(false), local()]),
+        ]);
+    Command::new("data")
+        .about("Versions data in DVC's own format: add, status, checkout, push, pull …")
+        .subcommand_required(true)
+        .after_help("The repository is DVC's own: `dvc` and `yolo11 data` may take turns on it.")
+        .subcommands([
+            Command::new("init").about("Makes this folder a repository").arg(switch_long("no-scm", "Without git")),
+            Command::new("add")
+                .about("Tracks files and folders, or takes in what changed")
+                .arg(targets().required(true)),
+            Command::new("status").about("Says what differs from what is recorded").args([targets(), json_option()]),
+            Command::new("diff")
+                .about("Lists the files that changed since a git revision")
+                .args([
+                    Arg::new("from").value_name("REVISION").default_value("HEAD"),
+                    Arg::new("to").value_name("REVISION").help("The workspace if not given"),
+                ])
+                .arg(json_option()),
+            Command::new("checkout")
+                .about("Makes the data as recorded")
+                .args([targets(), force("Also overwrite and remove what is not in the cache")]),
+            Command::new("commit").about("Records what changed in tracked data").arg(targets()),
+            Command::new("push").about("Sends data to a remote").args([targets(), remote()]),
+            Command::new("fetch").about("Fetches data into the cache").args([targets(), remote()]),
+            Command::new("pull").about("Fetches data and checks it out").args([
+                targets(),
+                remote(),
+                force("Also overwrite and remove what is not in the cache"),
+            ]),
+            remotes,
+            Command::new("gc")
+                .about("Lists, and with --yes deletes, objects of the cache that the workspace does not need")
+                .args([
+                    switch("workspace", 'w', "Keep what the .dvc files here name; needed"),
+                    switch("yes", 'y', "Delete"),
+                ])
+                .arg(force("Same as --yes")),
+        ])
+}
+
+fn switch(name: &'static str, short: char, help: &'static str) -> Arg {
+    switch_long(name, help).short(short)
+}
+
+fn switch_long(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
+}
+
+pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
+    let Some((name, matches)) = matches.subcommand() else {
+        return Err(Failure::usage("no subcommand", "`yolo11 data --help` lists them"));
+    };
+    let here = Path::new(".");
+    if name == "init" {
+        yolo11_versioning::init(here, matches.get_flag("no-scm"))?;
+        terminal::say("made .dvc/, .dvcignore\n\nNext:\n  yolo11 data add data/        # track a folder");
+        return Ok(());
+    }
+    let mut repository = Repository::open(here)?;
+    if name == "remote" {
+        return remote(&mut repository, matches);
+    }
+    let stop = interrupt::stop_flag("stopping after the files at hand")?;
+    let shown = Mutex::new(Instant::now());
+    let progress = |step: &str, done: u64, total: u64| show_progress(&shown, step, done, total);
+    let watch = Watch::new(&stop, &progress);
+    work(name, matches, &repository, &watch)
+}
+
+fn work(name: &str, matches: &ArgMatches, repository: &Repository, watch: &Watch) -> Result<(), Failure> {
+    let text = |id: &str| matches.try_get_one::<String>(id).ok().flatten().map(String::as_str);
+    let targets: Vec<PathBuf> = match matches.try_get_many::<String>("targets") {
+        Ok(Some(targets)) => targets.map(PathBuf::from).collect(),
+        _ => Vec::new(),
+    };
+    match name {
+        "add" => report::added(repository, &repository.add(&targets, watch)?, "nothing to add"),
+        "commit" => report::added(repository, &repository.commit(&targets, watch)?, "nothing has changed"),
+        "status" => report::status(repository, &repository.status(&targets, watch)?, wants_json(matches)),
+        "diff" => {
+            let from = text("from").unwrap_or("HEAD");
+            report::differences(&repository.diff(from, text("to"), watch)?, wants_json(matches))
+        }
+        "checkout" => {
+            report::checked_out(repository, &repository.checkout(&targets, matches.get_flag("force"), watch)?)
+        }
+        "push" => report::transferred("sent to", &repository.push(&targets, text("remote"), watch)?),
+        "fetch" => report::transferred("fetched from", &repository.fetch(&targets, text("remote"), watch)?),
+        "pull" => {
+            report::transferred("fetched from", &repository.fetch(&targets, text("remote"), watch)?)?;
+            report::checked_out(repository, &repository.checkout(&targets, matches.get_flag("force"), watch)?)
+        }
+        _ => collect_garbage(repository, matches, watch),
+    }
+}
+
+fn collect_garbage(repository: &Repository, matches: &ArgMatches, watch: &Watch) -> Result<(), Failure> {
+    if !matches.get_flag("workspace") {
+        return Err(Failure::usage(
+            "`gc` needs to know what to keep",
+            "`yolo11 data gc -w` keeps what the .dvc files here name",
+        ));
+    }
+    let garbage = repository.garbage(watch)?;
+    let count = garbage.objects.len();
+    for object in &garbage.objects {
+        terminal::print(&format!("{}\n", object.display()))?;
+    }
+    let words = format!("{count} objects, {} bytes, that no .dvc file here names", garbage.bytes);
+    if count == 0 {
+        terminal::say("every object is needed");
+    } else if matches.get_flag("yes") || matches.get_flag("force") {
+        repository.delete(&garbage, watch)?;
+        terminal::say(&format!("deleted {words}"));
+    } else {
+        terminal::say(&format!("{words}; other branches and commits may need them. `--yes` deletes them"));
+    }
+    Ok(())
+}
+
+fn remote(repository: &mut Repository, matches: &ArgMatches) -> Result<(), Failure> {
+    let Some((action, matches)) = matches.subcommand() else {
+        return Err(Failure::usage("no subcommand", "`yolo11 data remote --help` lists them"));
+    };
+    let text = |id: &str| matches.try_get_one::<String>(id).ok().flatten().map_or("", String::as_str);
+    let flag = |id: &str| matches.try_get_one::<bool>(id).ok().flatten() == Some(&true);
+    let level = if flag("local") { Level::Local } else { Level::Repository };
+    match action {
+        "add" => repository.add_remote(level, text("name"), text("url"), flag("default"), flag("force"))?,
+        "modify" => {
+            let value = (!flag("unset")).then(|| text("value"));
+            if value == Some("") {
+                return Err(Failure::usage("no value", "give one after the option, or --unset to remove the setting"));
+            }
+            repository.modify_remote(level, text("name"), text("option"), value)?;
+        }
+        "remove" => repository.remove_remote(level, text("name"))?,
+        "default" if !text("name").is_empty() => repository.set_default_remote(level, text("name"))?,
+        "default" => match repository.config.get("core", "remote") {
+            Some(name) => terminal::print(&format!("{name}\n"))?,
+            None => terminal::say("no default is set"),
+        },
+        _ if flag("json") => terminal::print_json(&repository.remotes().into_iter().collect())?,
+        _ => {
+            for (name, url) in repository.remotes() {
+                terminal::print(&format!("{name}\t{url}\n"))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A line that is written over, a few times a second, where a person reads.
+fn show_progress(shown: &Mutex<Instant>, step: &str, done: u64, total: u64) {
+    let Ok(mut last) = shown.try_lock() else { return };
+    let mut stderr = std::io::stderr();
+    if !stderr.is_terminal() || last.elapsed() < Duration::from_millis(100) && done < total {
+        return;
+    }
+    *last = Instant::now();
+    let filled = (done * 24 / total.max(1)) as usize;
+    let end = if done == total { "\r\x1b[K" } else { "" };
+    // That nobody can read it is no reason to stop.
+    let _ = write!(stderr, "\r\x1b[K{step} [{:24}] {done}/{total}{end}", "#".repeat(filled.min(24)));
+    let _ = stderr.flush();
+}

@@ -1,0 +1,143 @@
+//! The cache: every content once, under its md5.
+//!
+//! An object is written to a temporary name, synced, renamed and only then made read-only: mode 0444 says that it is whole, and such an
+//! object is trusted without reading it again.
+
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::directory::Directory;
+use crate::hash::{copied, md5_of, md5_of_file};
+use crate::link::{Link, set_mode};
+use crate::{Error, Result, Watch};
+
+/// The mode of an object that is whole.
+const WHOLE: u32 = 0o444;
+/// The folder of half-written objects, beside those that are whole.
+const TEMPORARY: &str = ".yolo11-tmp";
+
+/// A cache folder.
+#[derive(Clone, Debug)]
+pub(crate) struct Cache {
+    pub root: PathBuf,
+    pub links: Vec<Link>,
+}
+
+impl Cache {
+    /// Where the object of an id stands: `files/md5/<2>/<30>`, of DVC 2 `<2>/<30>`.
+    pub fn path(&self, id: &str, is_legacy: bool) -> PathBuf {
+        let (head, tail) = id.split_at(2);
+        let root = if is_legacy { self.root.clone() } else { self.root.join("files").join("md5") };
+        root.join(head).join(tail)
+    }
+
+    /// Whether the object is there and whole. Reads it only where its mode does not say so.
+    pub fn has(&self, id: &str, is_legacy: bool, watch: &Watch) -> Result<bool> {
+        let path = self.path(id, is_legacy);
+        let Ok(metadata) = fs::symlink_metadata(&path) else { return Ok(false) };
+        if !metadata.is_file() {
+            return Ok(false);
+        }
+        if metadata.mode() & 0o777 == WHOLE {
+            return Ok(true);
+        }
+        let expected = id.trim_end_matches(".dir");
+        // The text of DVC 2 has another md5 than its bytes; there only the legacy one can tell.
+        let is_whole =
+            md5_of_file(&path, watch)? == expected || is_legacy && crate::hash::legacy_md5_of_file(&path)? == expected;
+        if is_whole {
+            // A cache that is not ours to change is whole all the same.
+            let _ = set_mode(&path, WHOLE);
+        }
+        Ok(is_whole)
+    }
+
+    /// A name for a file that is not whole yet, on the cache's own file system.
+    pub fn temporary(&self) -> Result<PathBuf> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let folder = self.root.join(TEMPORARY);
+        crate::write::make_folder(&folder)?;
+        Ok(folder.join(format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))))
+    }
+
+    /// Copies a file's bytes to a temporary name, without syncing. Returns their md5 and the name.
+    pub fn stage(&self, source: &Path, watch: &Watch) -> Result<(String, PathBuf)> {
+        let temporary = self.temporary()?;
+        let mut file = File::create_new(&temporary).map_err(Error::io("write", &temporary))?;
+        match copied(source, Some((&mut file, &temporary)), watch) {
+            Ok(md5) => Ok((md5, temporary)),
+            Err(error) => {
+                let _ = fs::remove_file(&temporary);
+                Err(error)
+            }
+        }
+    }
+
+    /// Gives a staged and synced file its place and its mode.
+    pub fn place(&self, id: &str, temporary: &Path) -> Result<()> {
+        let path = self.path(id, false);
+        if let Some(folder) = path.parent().filter(|folder| !folder.is_dir()) {
+            crate::write::make_folder(folder)?;
+        }
+        fs::rename(temporary, &path).map_err(Error::io("write", &path))?;
+        set_mode(&path, WHOLE).map_err(Error::io("make read-only", &path))
+    }
+
+    /// Syncs what has been staged: one call for the file system where there is such a call.
+    pub fn sync(&self) -> Result<()> {
+        let folder = self.root.join(TEMPORARY);
+        let handle = File::open(&folder).map_err(Error::io("read", &folder))?;
+        #[cfg(target_os = "linux")]
+        rustix::fs::syncfs(&handle).map_err(|error| Error::io("sync", &folder)(error.into()))?;
+        #[cfg(not(target_os = "linux"))]
+        for entry in fs::read_dir(&folder).map_err(Error::io("read", &folder))?.flatten() {
+            File::open(entry.path()).and_then(|file| file.sync_all()).map_err(Error::io("sync", &folder))?;
+        }
+        drop(handle);
+        Ok(())
+    }
+
+    /// Writes a small object, such as a folder's list.
+    pub fn write(&self, id: &str, bytes: &[u8]) -> Result<()> {
+        let temporary = self.temporary()?;
+        let written = File::create_new(&temporary).and_then(|mut file| {
+            std::io::Write::write_all(&mut file, bytes)?;
+            file.sync_all()
+        });
+        written.map_err(Error::io("write", &temporary))?;
+        self.place(id, &temporary)
+    }
+
+    /// Reads a folder's list and checks it against its id.
+    pub fn directory(&self, id: &str, is_legacy: bool) -> Result<Option<Directory>> {
+        let path = self.path(id, is_legacy);
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Error::io("read", &path)(error)),
+        };
+        if format!("{}.dir", md5_of(&bytes)) != id {
+            return Err(Error::Malformed {
+                path,
+                line: None,
+                message: "the folder's list is damaged: its md5 is not its name".to_owned(),
+                hint: "delete the file, then `yolo11 data fetch`, or `yolo11 data add` the folder again",
+            });
+        }
+        Directory::parse(&bytes, &path).map(Some)
+    }
+
+    /// Removes what dead processes left half-written.
+    pub fn sweep(&self) {
+        let Ok(entries) = fs::read_dir(self.root.join(TEMPORARY)) else { return };
+        for entry in entries.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let owner = name.split('-').next().and_then(|process| process.parse().ok());
+            if owner.is_some_and(|process| process != std::process::id() && !crate::lock::is_alive(process)) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Recorded data back into the workspace.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rayon::prelude::*;
+
+use crate::link::{make_first, set_mode};
+use crate::state::Stamp;
+use crate::{Error, Repository, Result, Tracked, Watch, write};
+
+/// What [`Repository::checkout`] did with one tracked path that was not as recorded.
+#[derive(Clone, Debug)]
+pub struct CheckedOut {
+    /// The data.
+    pub path: PathBuf,
+    /// Files that were put there or replaced.
+    pub written: usize,
+    /// Files that were removed.
+    pub removed: usize,
+}
+
+/// What has to happen at one tracked path.
+struct Plan {
+    path: PathBuf,
+    is_legacy: bool,
+    is_folder: bool,
+    is_executable: bool,
+    write: Vec<(PathBuf, String)>,
+    remove: Vec<PathBuf>,
+}
+
+impl Repository {
+    /// Makes the workspace as recorded. Everything is planned before anything is touched; a file whose content is not in the cache is
+    /// neither overwritten nor removed unless `force` is given.
+    pub fn checkout(&self, targets: &[PathBuf], force: bool, watch: &Watch) -> Result<Vec<CheckedOut>> {
+        let mut plans = Vec::new();
+        let mut missing = Vec::new();
+        for tracked in self.targets(targets)? {
+            if tracked.output.md5.is_none() || !tracked.output.is_cached {
+                continue;
+            }
+            if !self.has_all(&tracked.output, watch)? {
+                missing.push(self.shown(&tracked.path));
+                continue;
+            }
+            plans.extend(self.plan(&tracked, force, watch)?);
+        }
+        let mut result = Vec::new();
+        for plan in plans {
+            result.push(CheckedOut { path: plan.path.clone(), written: plan.write.len(), removed: plan.remove.len() });
+            self.carry_out(plan, watch)?;
+            self.state.save()?;
+        }
+        self.state.save()?;
+        if missing.is_empty() {
+            return Ok(result);
+        }
+        let message = format!("the cache does not have the content of {}", missing.join(", "));
+        Err(Error::refused(message, "`yolo11 data pull` fetches it from a remote; everything else was checked out"))
+    }
+
+    fn plan(&self, tracked: &Tracked, force: bool, watch: &Watch) -> Result<Option<Plan>> {
+        let output = &tracked.output;
+        let id = output.md5.as_deref().unwrap_or_default();
+        let is_folder = output.is_directory();
+        let wanted: BTreeMap<PathBuf, String> = if is_folder {
+            let directory = self.cache.directory(id, output.is_legacy)?.unwrap_or_default();
+            directory.entries.into_iter().map(|entry| (tracked.path.join(entry.path), entry.md5)).collect()
+        } else {
+            BTreeMap::from([(tracked.path.clone(), id.to_owned())])
+        };
+        let content = self.content(self.find(&tracked.path)?, output.is_legacy, watch)?;
+        let mut present = BTreeMap::new();
+        for (file, md5) in content.files() {
+            present.insert(file.path.clone(), md5.to_owned());
+            let wrong_mode = !is_folder
+                && file.is_executable != output.executable
+                && wanted.get(&file.path).is_some_and(|id| id == md5);
+            // With shared links the mode is the cache's.
+            if wrong_mode && output.executable && self.cache.links.first().is_some_and(|link| !link.is_shared()) {
+                set_mode(&file.path, 0o755).map_err(Error::io("make executable", &file.path))?;
+            }
+        }
+        let lost = |path: &PathBuf, md5: &String| -> Result<Option<PathBuf>> {
+            let is_other = wanted.get(path) != Some(md5);
+            let is_safe = !is_other || force || self.cache.has(md5, output.is_legacy, watch)?;
+            Ok((!is_safe).then(|| path.clone()))
+        };
+        let lost: Result<Vec<Option<PathBuf>>> = present.par_iter().map(|(path, md5)| lost(path, md5)).collect();
+        let lost: Vec<PathBuf> = lost?.into_iter().flatten().collect();
+        if let Some(first) = lost.first() {
+            let more = if lost.len() > 1 { format!(" and {} more", lost.len() - 1) } else { String::new() };
+            let message = format!("`{}`{more} would be lost: the content is not in the cache", self.shown(first));
+            return Err(Error::refused(
+                message,
+                format!("`yolo11 data add {}` keeps it, `--force` drops it", self.shown(&tracked.path)),
+            ));
+        }
+        let write = wanted.iter().filter(|(path, md5)| present.get(*path) != Some(md5));
+        let write: Vec<_> = write.map(|(path, md5)| (path.clone(), md5.clone())).collect();
+        let remove: Vec<_> = present.keys().filter(|path| !wanted.contains_key(*path)).cloned().collect();
+        let stands = if is_folder { tracked.path.is_dir() } else { tracked.path.is_file() };
+        if write.is_empty() && remove.is_empty() && stands {
+            return Ok(None);
+        }
+        let is_executable = output.executable;
+        Ok(Some(Plan {
+            path: tracked.path.clone(),
+            is_legacy: output.is_legacy,
+            is_folder,
+            is_executable,
+            write,
+            remove,
+        }))
+    }
+
+    fn carry_out(&self, plan: Plan, watch: &Watch) -> Result<()> {
+        let mut emptied = BTreeSet::new();
+        for path in &plan.remove {
+            watch.check()?;
+            fs::remove_file(path).map_err(Error::io("remove", path))?;
+            let folders = path.ancestors().skip(1).take_while(|folder| folder.starts_with(&plan.path));
+            emptied.extend(folders.map(Path::to_owned));
+        }
+        // The deepest first; those that hold something stay, as does the tracked folder itself.
+        for folder in emptied.iter().rev().filter(|folder| !plan.is_folder || **folder != plan.path) {
+            let _ = fs::remove_dir(folder);
+        }
+        if plan.is_folder {
+            write::make_folder(&plan.path)?;
+        }
+        let folders: BTreeSet<&Path> = plan.write.iter().filter_map(|(path, _)| path.parent()).collect();
+        for folder in folders {
+            write::make_folder(folder)?;
+            let real = folder.canonicalize().map_err(Error::io("find", folder))?;
+            if !real.starts_with(self.root()) {
+                let message =
+                    format!("`{}` is a link to `{}`, outside the repository", self.shown(folder), real.display());
+                return Err(Error::refused(message, "replace the link by a folder"));
+            }
+        }
+        let step = watch.step("linking", plan.write.len());
+        plan.write.par_iter().try_for_each(|(path, id)| {
+            step.check()?;
+            self.put(id, plan.is_legacy, path, plan.is_executable)?;
+            step.advance();
+            Ok(())
+        })
+    }
+
+    /// An object of the cache into the workspace: under a temporary name, then renamed over what is there.
+    pub(crate) fn put(&self, id: &str, is_legacy: bool, path: &Path, is_executable: bool) -> Result<()> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let object = self.cache.path(id, is_legacy);
+        let temporary = self.desk.join(NEXT.fetch_add(1, Ordering::Relaxed).to_string());
+        let link = make_first(&self.cache.links, &object, &temporary).map_err(Error::io("link", path))?;
+        if is_executable && !link.is_shared() {
+            set_mode(&temporary, 0o755).map_err(Error::io("make executable", path))?;
+        }
+        if path.is_dir() && fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir()) {
+            // Only an empty one goes.
+            fs::remove_dir(path).map_err(Error::io("replace the folder", path))?;
+        }
+        fs::rename(&temporary, path).map_err(Error::io("write", path))?;
+        // Of a hard link to the file that is there already, renaming leaves both names.
+        let _ = fs::remove_file(&temporary);
+        if !is_legacy {
+            let metadata = fs::metadata(path).map_err(Error::io("read", path))?;
+            self.state.set(&self.state_name(path), Stamp::new(&metadata), id);
+        }
+        Ok(())
+    }
+}

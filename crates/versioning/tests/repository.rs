@@ -1,0 +1,176 @@
+//! What a repository refuses, keeps and mends.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use yolo11_versioning::{Level, Repository, State, Watch, init};
+
+/// The object of "bar".
+const BAR: &str = "files/md5/37/b51d194a7513e45b56f6524f2d51f2";
+
+fn repository(settings: &[(&str, &str)]) -> (tempfile::TempDir, Repository) {
+    let folder = tempfile::tempdir().unwrap();
+    init(folder.path(), true).unwrap();
+    let mut repository = Repository::open(folder.path()).unwrap();
+    for (key, value) in settings {
+        repository.config.set(Level::Repository, "cache", key, value).unwrap();
+    }
+    drop(repository);
+    let repository = Repository::open(folder.path()).unwrap();
+    (folder, repository)
+}
+
+fn plant(root: &Path) -> PathBuf {
+    let data = root.join("data");
+    fs::create_dir_all(data.join("sub")).unwrap();
+    fs::write(data.join("foo"), "foo").unwrap();
+    fs::write(data.join("sub/bar"), "bar").unwrap();
+    data
+}
+
+fn states(repository: &Repository) -> Vec<State> {
+    repository.status(&[], &Watch::none()).unwrap().into_iter().map(|status| status.state).collect()
+}
+
+#[test]
+fn every_link_type_adds_and_checks_out() {
+    for (setting, is_shared) in [("copy", false), ("reflink,copy", false), ("hardlink", true), ("symlink", true)] {
+        let (_folder, repository) = repository(&[("type", setting)]);
+        let data = plant(repository.root());
+        repository.add(std::slice::from_ref(&data), &Watch::none()).unwrap();
+        assert_eq!(states(&repository), [State::Clean], "{setting}");
+        fs::remove_dir_all(&data).unwrap();
+        assert_eq!(states(&repository), [State::Deleted], "{setting}");
+        let done = repository.checkout(&[], false, &Watch::none()).unwrap();
+        assert_eq!((done[0].written, done[0].removed), (2, 0), "{setting}");
+        assert_eq!(fs::read_to_string(data.join("sub/bar")).unwrap(), "bar");
+        let object = fs::metadata(repository.root().join(".dvc/cache").join(BAR)).unwrap();
+        let file = fs::metadata(data.join("sub/bar")).unwrap();
+        assert_eq!(object.permissions().mode() & 0o777, 0o444);
+        assert_eq!(object.ino() == file.ino(), is_shared, "{setting}");
+        assert_eq!(data.join("foo").is_symlink(), setting == "symlink");
+    }
+}
+
+#[test]
+fn nothing_is_lost_without_force() {
+    let (_folder, repository) = repository(&[]);
+    let data = plant(repository.root());
+    repository.add(std::slice::from_ref(&data), &Watch::none()).unwrap();
+    fs::write(data.join("foo"), "precious").unwrap();
+    fs::write(data.join("extra"), "new").unwrap();
+    fs::remove_file(data.join("sub/bar")).unwrap();
+    assert_eq!(states(&repository), [State::Modified]);
+    let error = repository.checkout(&[], false, &Watch::none()).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "`data/extra` and 1 more would be lost: the content is not in the cache\nhint: `yolo11 data add data` keeps it, `--force` drops it"
+    );
+    assert!(!data.join("sub/bar").exists(), "nothing is touched before all is planned");
+    let done = repository.checkout(&[], true, &Watch::none()).unwrap();
+    assert_eq!((done[0].written, done[0].removed), (2, 1));
+    assert_eq!(fs::read_to_string(data.join("foo")).unwrap(), "foo");
+    assert_eq!(states(&repository), [State::Clean]);
+}
+
+#[test]
+fn damaged_objects_are_found_and_mended() {
+    let (_folder, repository) = repository(&[]);
+    let data = plant(repository.root());
+    repository.add(std::slice::from_ref(&data), &Watch::none()).unwrap();
+    let object = repository.root().join(".dvc/cache").join(BAR);
+    fs::set_permissions(&object, PermissionsExt::from_mode(0o644)).unwrap();
+    fs::write(&object, "bad").unwrap();
+    assert_eq!(states(&repository), [State::NotInCache]);
+    let error = repository.checkout(&[], false, &Watch::none()).unwrap_err().to_string();
+    assert!(error.starts_with("the cache does not have the content of data\nhint: `yolo11 data pull`"), "{error}");
+    repository.add(&[data], &Watch::none()).unwrap();
+    assert_eq!(fs::read_to_string(&object).unwrap(), "bar");
+    assert_eq!(states(&repository), [State::Clean]);
+}
+
+#[test]
+fn a_remote_that_lies_is_refused() {
+    let (folder, mut repository) = repository(&[]);
+    let data = plant(repository.root());
+    let store = folder.path().join("store");
+    repository.add(&[data], &Watch::none()).unwrap();
+    repository.add_remote(Level::Repository, "store", store.to_str().unwrap(), true, false).unwrap();
+    let pushed = repository.push(&[], None, &Watch::none()).unwrap();
+    assert_eq!((pushed.moved, pushed.present), (3, 0));
+    let again = repository.push(&[], None, &Watch::none()).unwrap();
+    assert_eq!((again.moved, again.present), (0, 1));
+    let object = store.join(BAR);
+    fs::remove_file(&object).unwrap();
+    fs::write(&object, "longer than it should be").unwrap();
+    fs::remove_dir_all(repository.root().join(".dvc/cache")).unwrap();
+    let error = repository.fetch(&[], None, &Watch::none()).unwrap_err().to_string();
+    assert!(error.contains("the content has md5 ") && error.contains(BAR), "{error}");
+    assert!(!repository.root().join(".dvc/cache").join(BAR).exists());
+    // What was right is kept; the next fetch asks for the rest alone.
+    fs::write(&object, "bar").unwrap();
+    let fetched = repository.fetch(&[], None, &Watch::none()).unwrap();
+    assert_eq!((fetched.moved, fetched.present), (1, 2));
+    fs::remove_file(&object).unwrap();
+    fs::remove_file(repository.root().join(".dvc/cache").join(BAR)).unwrap();
+    let error = repository.fetch(&[], None, &Watch::none()).unwrap_err().to_string();
+    assert!(error.contains("the remote does not have it\nhint: "), "{error}");
+}
+
+#[test]
+fn targets_that_make_no_sense_are_refused() {
+    let (_folder, repository) = repository(&[]);
+    let data = plant(repository.root());
+    repository.add(std::slice::from_ref(&data), &Watch::none()).unwrap();
+    let refused = |path: &Path| repository.add(&[path.to_owned()], &Watch::none()).unwrap_err().to_string();
+    assert!(refused(&data.join("foo")).contains("which is tracked already, lie in one another"));
+    assert!(refused(&repository.root().join("none")).ends_with("does not exist\nhint: check the path"));
+    assert!(refused(Path::new("/etc/hostname")).contains("is outside the repository"));
+    let evil = "outs:\n- md5: d41d8cd98f00b204e9800998ecf8427e\n  path: ../../evil\n";
+    fs::write(repository.root().join("evil.dvc"), evil).unwrap();
+    let error = repository.status(&[], &Watch::none()).unwrap_err().to_string();
+    assert!(error.contains("tracks `../../evil`, which is outside the repository"), "{error}");
+}
+
+#[test]
+fn a_held_lock_is_named() {
+    let (folder, repository) = repository(&[]);
+    let error = Repository::open(folder.path()).unwrap_err().to_string();
+    assert!(error.contains(&format!("is held by another command (process {})", std::process::id())), "{error}");
+    drop(repository);
+    Repository::open(folder.path()).unwrap();
+}
+
+#[test]
+fn garbage_is_what_no_pointer_names() {
+    let (_folder, repository) = repository(&[]);
+    let data = plant(repository.root());
+    repository.add(std::slice::from_ref(&data), &Watch::none()).unwrap();
+    assert_eq!(repository.garbage(&Watch::none()).unwrap().objects.len(), 0);
+    fs::write(data.join("foo"), "other").unwrap();
+    repository.commit(&[], &Watch::none()).unwrap();
+    let garbage = repository.garbage(&Watch::none()).unwrap();
+    assert_eq!(garbage.objects.len(), 2, "the old file and the old list");
+    repository.delete(&garbage, &Watch::none()).unwrap();
+    assert_eq!(repository.garbage(&Watch::none()).unwrap().objects.len(), 0);
+    assert_eq!(states(&repository), [State::Clean]);
+}
+
+#[test]
+fn caches_of_dvc_2_and_lock_files_are_read() {
+    let (_folder, repository) = repository(&[]);
+    let md5 = "acbd18db4cc2f85cedef654fccc4a4d8";
+    let folder = repository.root().join(".dvc/cache").join(&md5[..2]);
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join(&md5[2..]), "foo").unwrap();
+    fs::write(repository.root().join("old.dvc"), format!("outs:\n- md5: {md5}\n  size: 3\n  path: old\n")).unwrap();
+    let lock =
+        format!("schema: '2.0'\nstages:\n  make:\n    cmd: make\n    outs:\n    - path: made\n      md5: {md5}\n");
+    fs::write(repository.root().join("dvc.lock"), lock).unwrap();
+    assert_eq!(states(&repository), [State::Deleted, State::Deleted]);
+    repository.checkout(&[], false, &Watch::none()).unwrap();
+    assert_eq!(fs::read_to_string(repository.root().join("old")).unwrap(), "foo");
+    assert_eq!(fs::read_to_string(repository.root().join("made")).unwrap(), "foo");
+    assert_eq!(states(&repository), [State::Clean, State::Clean]);
+}
