@@ -8,6 +8,7 @@ pub mod compute;
 pub mod data;
 mod error;
 pub mod event;
+pub mod export;
 mod file;
 pub mod inference;
 pub mod info;
