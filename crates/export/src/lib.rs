@@ -3,12 +3,17 @@
 //! [`onnx`] walks the description of a network and writes an ONNX file with the interface that readers of YOLO files know: input
 //! `images` `[batch, 3, height, width]` in RGB, 0 to 1; output `output0` in pixels of that input and probabilities. Nothing is
 //! traced and no other framework takes part: what is written is what the description says, with batch norm folded away.
+//! [`torchscript`] writes the same for `torch.jit.load`.
 
 mod metadata;
 mod onnx;
+mod options;
 mod protobuf;
+mod torchscript;
 
-pub use onnx::{Head, OPSETS, OnnxOptions, Precision, Suppression, onnx};
+pub use onnx::{OPSETS, onnx};
+pub use options::{ExportOptions, Head, Precision, Suppression};
+pub use torchscript::{Entry, torchscript};
 
 /// Why a network cannot be written as asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,6 +46,11 @@ pub enum Error {
         /// How many classes.
         classes: usize,
     },
+    /// Suppression inside a TorchScript file.
+    #[error(
+        "nms=true: PyTorch has no operator that a TorchScript file could suppress with\nhint: export with format=onnx, or suppress where the file is used"
+    )]
+    NoSuppression,
     /// The file would be larger than its format allows.
     #[error("the file would take {bytes} bytes, and a protobuf message holds 2 GiB at most")]
     TooLarge {

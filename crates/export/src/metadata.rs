@@ -2,13 +2,14 @@
 
 use std::fmt::Write as _;
 
+use serde_json::{Value, json};
 use yolo11_network::{Model, STRIDES};
 
-use crate::onnx::{Head, OnnxOptions, Precision};
+use crate::{ExportOptions, Head, Precision};
 
 /// Keys and values; those that are not plain texts are written as Python literals, since readers evaluate them as such. There is
 /// no date among them: the same weights and options make the same bytes.
-pub(crate) fn metadata(model: &Model, options: &OnnxOptions) -> Vec<(&'static str, String)> {
+pub(crate) fn metadata(model: &Model, options: &ExportOptions) -> Vec<(&'static str, String)> {
     let [height, width] = options.size;
     let suppressed = matches!(options.head, Head::Suppressed(_));
     let arguments = format!(
@@ -32,6 +33,26 @@ pub(crate) fn metadata(model: &Model, options: &OnnxOptions) -> Vec<(&'static st
         ("args", arguments),
         ("end2end", "False".into()),
     ]
+}
+
+/// The same as JSON, for formats whose readers expect it.
+pub(crate) fn json(model: &Model, options: &ExportOptions) -> String {
+    let names: serde_json::Map<String, Value> =
+        options.names.iter().enumerate().map(|(class, name)| (class.to_string(), name.as_str().into())).collect();
+    json!({
+        "description": format!("{} detector", model.network().scale.model_name()),
+        "author": "yolo11",
+        "version": env!("CARGO_PKG_VERSION"),
+        "stride": STRIDES[STRIDES.len() - 1],
+        "task": "detect",
+        "batch": options.batch,
+        "imgsz": options.size,
+        "names": names,
+        "channels": 3,
+        "args": {"batch": options.batch, "half": options.precision == Precision::Float16, "dynamic": true, "nms": false},
+        "end2end": false,
+    })
+    .to_string()
 }
 
 fn truth(value: bool) -> &'static str {

@@ -10,73 +10,23 @@ use std::ops::RangeInclusive;
 
 use yolo11_network::Model;
 
-use crate::Error;
 use crate::metadata::metadata;
+use crate::options::check;
 use crate::protobuf::Message;
+use crate::{Error, ExportOptions, Precision};
 use graph::{Dimension, Element, Graph};
 
 /// The operator versions that can be written.
 pub const OPSETS: RangeInclusive<usize> = 13..=21;
 
-/// What a file is to be like.
-#[derive(Clone, Debug)]
-pub struct OnnxOptions<'a> {
-    /// One name for each class.
-    pub names: &'a [String],
-    /// `[height, width]` of the input, multiples of 32; with `dynamic` only a suggestion, noted in the metadata.
-    pub size: [usize; 2],
-    /// Images in a batch; with `dynamic` only a suggestion.
-    pub batch: usize,
-    /// Whether any batch and any size in multiples of 32 can be fed.
-    pub dynamic: bool,
-    /// Version of the operators, one of [`OPSETS`].
-    pub opset: usize,
-    /// How weights are stored and the network's layers computed.
-    pub precision: Precision,
-    /// What comes out.
-    pub head: Head,
-}
-
-/// The numbers of weights and layers. Input and outputs are float32 either way, and so is the decoding of boxes: half precision
-/// has steps of 0.5 pixels at 640.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Precision {
-    /// float32
-    Float32,
-    /// float16
-    Float16,
-}
-
-/// What comes out of the file.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Head {
-    /// `output0`, `output1`, `output2`, a level of the head each: `[batch, 64 + classes, rows, columns]`, logits.
-    Raw,
-    /// `output0` `[batch, 4 + classes, anchors]`: centre x, centre y, width, height in pixels of the input, then a probability
-    /// for each class.
-    Decoded,
-    /// `output0` `[batch, detections, 6]`: x1, y1, x2, y2 in pixels of the input, score, class; best first, zeros at the end.
-    Suppressed(Suppression),
-}
-
-/// How overlapping boxes are suppressed inside the file: the best class of each anchor is a candidate.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Suppression {
-    /// Keeps only scores above this.
-    pub confidence: f32,
-    /// Drops a box that overlaps a better one of its class by more than this IoU.
-    pub iou: f32,
-    /// Lets boxes of different classes suppress each other.
-    pub agnostic: bool,
-    /// Rows of the output.
-    pub max_detections: usize,
-}
-
 /// Writes a model as the bytes of an ONNX file. The same model and options make the same bytes.
 ///
 /// # Errors
 /// The options do not fit the model or the format.
-pub fn onnx(model: &Model, options: &OnnxOptions) -> Result<Vec<u8>, Error> {
+pub fn onnx(model: &Model, options: &ExportOptions) -> Result<Vec<u8>, Error> {
+    if !OPSETS.contains(&options.opset) {
+        return Err(Error::Opset { given: options.opset });
+    }
     check(model, options)?;
     let element = match options.precision {
         Precision::Float32 => Element::Float32,
@@ -113,27 +63,6 @@ pub fn onnx(model: &Model, options: &OnnxOptions) -> Result<Vec<u8>, Error> {
     }
 }
 
-fn check(model: &Model, options: &OnnxOptions) -> Result<(), Error> {
-    let [height, width] = options.size;
-    if !OPSETS.contains(&options.opset) {
-        return Err(Error::Opset { given: options.opset });
-    }
-    if [height, width].iter().any(|side| *side == 0 || !side.is_multiple_of(32)) {
-        return Err(Error::Size { height, width });
-    }
-    if options.batch == 0 {
-        return Err(Error::Zero { what: "batch" });
-    }
-    if matches!(options.head, Head::Suppressed(Suppression { max_detections: 0, .. })) {
-        return Err(Error::Zero { what: "max_det" });
-    }
-    let (names, classes) = (options.names.len(), model.network().classes);
-    if names != classes {
-        return Err(Error::Names { names, classes });
-    }
-    Ok(())
-}
-
 /// The version of the file format that came with an opset, so that readers of that time take it.
 fn ir_version(opset: usize) -> i64 {
     match opset {
@@ -149,9 +78,10 @@ mod tests {
     use yolo11_network::{Network, Scale};
 
     use super::*;
+    use crate::Head;
 
-    fn options(names: &[String]) -> OnnxOptions<'_> {
-        OnnxOptions {
+    fn options(names: &[String]) -> ExportOptions<'_> {
+        ExportOptions {
             names,
             size: [64, 96],
             batch: 1,
@@ -168,7 +98,7 @@ mod tests {
         let names = ["a".to_owned(), "b".to_owned()];
         let whole = onnx(&model, &options(&names)).unwrap();
         assert_eq!(whole, onnx(&model, &options(&names)).unwrap());
-        let half = onnx(&model, &OnnxOptions { precision: Precision::Float16, ..options(&names) }).unwrap();
+        let half = onnx(&model, &ExportOptions { precision: Precision::Float16, ..options(&names) }).unwrap();
         let ratio = half.len() as f64 / whole.len() as f64;
         assert!((0.5..0.52).contains(&ratio), "{ratio}");
         // Format version 8, then the producer.
@@ -180,18 +110,18 @@ mod tests {
         let model = Model::initialise(&Network::yolo11(Scale::Nano, 2), 1);
         let names = ["a".to_owned(), "b".to_owned()];
         let good = options(&names);
-        let message = |options: OnnxOptions| onnx(&model, &options).unwrap_err().to_string();
+        let message = |options: ExportOptions| onnx(&model, &options).unwrap_err().to_string();
         assert_eq!(
-            message(OnnxOptions { opset: 12, ..good.clone() }),
+            message(ExportOptions { opset: 12, ..good.clone() }),
             "opset 12 is not written\nhint: choose one from 13 to 21"
         );
         assert_eq!(
-            message(OnnxOptions { size: [64, 100], ..good.clone() }),
+            message(ExportOptions { size: [64, 100], ..good.clone() }),
             "image size 64×100 is not a multiple of 32\nhint: use a size such as 320 or 640"
         );
-        assert_eq!(message(OnnxOptions { batch: 0, ..good.clone() }), "batch is 0\nhint: it must be at least 1");
+        assert_eq!(message(ExportOptions { batch: 0, ..good.clone() }), "batch is 0\nhint: it must be at least 1");
         assert_eq!(
-            message(OnnxOptions { names: &names[..1], ..good }),
+            message(ExportOptions { names: &names[..1], ..good }),
             "1 names for 2 classes\nhint: give one name for each class"
         );
     }

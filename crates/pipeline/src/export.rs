@@ -1,11 +1,12 @@
 //! The command `export`: writes weights as a file for other programs.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use serde_json::{Value, json};
+use yolo11_checkpoint::save_archive;
 use yolo11_config::{Batch, ExportFormat, Settings};
-use yolo11_export::{Head, OnnxOptions, Precision, Suppression, onnx};
+use yolo11_export::{ExportOptions, Head, Precision, Suppression, onnx, torchscript};
 
 use crate::Error;
 use crate::file::write_atomically;
@@ -19,10 +20,10 @@ const CONFIDENCE: f32 = 0.25;
 pub struct ExportReport {
     /// The file.
     pub path: PathBuf,
-    /// `onnx`.
+    /// `onnx` or `torchscript`.
     pub format: &'static str,
     /// Its size.
-    pub bytes: usize,
+    pub bytes: u64,
     /// Shape of the input `images`; none where any size is taken.
     pub input: [Option<usize>; 4],
     /// Whether weights and layers are float16.
@@ -45,31 +46,37 @@ pub fn export(settings: &Settings) -> Result<ExportReport, Error> {
     }
     let loaded = weights::load(settings)?;
     let settings = &loaded.suit(settings);
-    let ExportFormat::Onnx = settings.format else {
-        return Err(Error::Setup {
-            message: "format=torchscript is not written yet".into(),
-            hint: "format=onnx is what most programs read".into(),
-        });
-    };
     let batch = match settings.batch {
         Batch::Images(batch) if settings.is_given("batch") => batch,
         _ => 1,
     };
-    let file = onnx(&loaded.model, &options(settings, &loaded, batch))?;
-    let path = settings.file.clone().unwrap_or_else(|| beside(&loaded.path, "onnx"));
-    write_atomically(&path, &file)?;
-    let fixed = |size: usize| (!settings.dynamic).then_some(size);
+    let options = options(settings, &loaded, batch);
+    let (format, ending) = match settings.format {
+        ExportFormat::Onnx => ("onnx", "onnx"),
+        ExportFormat::TorchScript => ("torchscript", "torchscript"),
+    };
+    let path = settings.file.clone().unwrap_or_else(|| loaded.path.with_extension(ending));
+    match settings.format {
+        ExportFormat::Onnx => write_atomically(&path, &onnx(&loaded.model, &options)?)?,
+        ExportFormat::TorchScript => {
+            let entries = torchscript(&loaded.model, &options)?;
+            save_archive(&path, entries.iter().map(|entry| (entry.name.as_str(), entry.content.as_slice())))?;
+        }
+    }
+    let bytes = std::fs::metadata(&path).map_err(|source| Error::Read { path: path.clone(), source })?.len();
+    let dynamic = settings.dynamic || settings.format == ExportFormat::TorchScript;
+    let fixed = |size: usize| (!dynamic).then_some(size);
     Ok(ExportReport {
         path,
-        format: "onnx",
-        bytes: file.len(),
+        format,
+        bytes,
         input: [fixed(batch), Some(3), fixed(settings.imgsz), fixed(settings.imgsz)],
         half: settings.half,
         seconds: begun.elapsed().as_secs_f64(),
     })
 }
 
-fn options<'a>(settings: &Settings, loaded: &'a Loaded, batch: usize) -> OnnxOptions<'a> {
+fn options<'a>(settings: &Settings, loaded: &'a Loaded, batch: usize) -> ExportOptions<'a> {
     let head = match (settings.raw, settings.nms) {
         (true, _) => Head::Raw,
         (false, false) => Head::Decoded,
@@ -80,7 +87,7 @@ fn options<'a>(settings: &Settings, loaded: &'a Loaded, batch: usize) -> OnnxOpt
             max_detections: settings.max_det,
         }),
     };
-    OnnxOptions {
+    ExportOptions {
         names: &loaded.names,
         size: [settings.imgsz; 2],
         batch,
@@ -89,11 +96,6 @@ fn options<'a>(settings: &Settings, loaded: &'a Loaded, batch: usize) -> OnnxOpt
         precision: if settings.half { Precision::Float16 } else { Precision::Float32 },
         head,
     }
-}
-
-/// `a/best.pt` → `a/best.onnx`.
-fn beside(weights: &Path, ending: &str) -> PathBuf {
-    weights.with_extension(ending)
 }
 
 impl ExportReport {
@@ -146,7 +148,7 @@ mod tests {
         settings.model = ModelSource::Weights(weights.clone());
         let report = export(&settings).unwrap();
         assert_eq!(report.path, folder.path().join("best.onnx"));
-        assert_eq!(std::fs::metadata(&report.path).unwrap().len(), report.bytes as u64);
+        assert_eq!(std::fs::metadata(&report.path).unwrap().len(), report.bytes);
         assert_eq!(report.input, [Some(1), Some(3), Some(640), Some(640)]);
         settings.dynamic = true;
         settings.file = Some(folder.path().join("other.onnx"));

@@ -3,13 +3,13 @@
 use yolo11_network::{BINS, Network};
 
 use super::graph::{Attribute, Dimension, Element, Graph, Name, tensor};
-use super::{Head, OnnxOptions, Suppression};
+use crate::{ExportOptions, Head, Suppression};
 
 /// What the modules of this file are called in the graph.
 const SCOPE: &str = "head";
 
 /// Writes decoding and suppression, as far as the options ask for them, and declares the outputs.
-pub(super) fn write(graph: &mut Graph, network: &Network, options: &OnnxOptions, values: &[Name]) {
+pub(super) fn write(graph: &mut Graph, network: &Network, options: &ExportOptions, values: &[Name]) {
     let batch = if options.dynamic { Dimension::Any("batch") } else { Dimension::Fixed(options.batch) };
     match options.head {
         Head::Raw => raw(graph, network, options, values, batch),
@@ -42,7 +42,7 @@ pub(super) fn write(graph: &mut Graph, network: &Network, options: &OnnxOptions,
     }
 }
 
-fn raw(graph: &mut Graph, network: &Network, options: &OnnxOptions, values: &[Name], batch: Dimension) {
+fn raw(graph: &mut Graph, network: &Network, options: &ExportOptions, values: &[Name], batch: Dimension) {
     const SIDES: [[&str; 2]; 3] = [["rows0", "columns0"], ["rows1", "columns1"], ["rows2", "columns2"]];
     for (index, level) in network.head.iter().enumerate() {
         let output = graph.concat(SCOPE, &[&values[level.boxes], &values[level.scores]], 1);
@@ -78,7 +78,7 @@ struct Corners {
     strides: Name,
 }
 
-fn corners(graph: &mut Graph, network: &Network, options: &OnnxOptions, values: &[Name]) -> Corners {
+fn corners(graph: &mut Graph, network: &Network, options: &ExportOptions, values: &[Name]) -> Corners {
     let levels: Vec<&str> = network.head.iter().map(|level| values[level.boxes].as_str()).collect();
     let logits = joined(graph, &levels, 4 * BINS);
     // Expectation of each side's distribution, as a convolution over the bins.

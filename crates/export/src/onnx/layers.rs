@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use yolo11_network::{Convolution, Model, Node, Operation, ValueId};
 
-use super::OnnxOptions;
 use super::graph::{Attribute, Element, Graph, Name};
+use crate::ExportOptions;
 
 /// Writes every node of the network; the names of its values, by their position.
-pub(super) fn write(graph: &mut Graph, model: &Model, options: &OnnxOptions) -> Vec<Name> {
+pub(super) fn write(graph: &mut Graph, model: &Model, options: &ExportOptions) -> Vec<Name> {
     let mut images = "images".to_owned();
     if graph.element() == Element::Float16 {
         images = graph.cast("images", &images, Element::Float16);
