@@ -15,7 +15,18 @@ found = []
 sessions = {}
 for number, job in enumerate(json.load(sys.stdin)):
     path = job["model"]
-    if path not in sessions:
+    pictures = numpy.fromfile(job["pictures"], dtype=numpy.uint8).reshape(job["shape"])
+    images = numpy.ascontiguousarray(pictures.transpose(0, 3, 1, 2)).astype(numpy.float32) / 255
+    if job["reader"] == "torch":
+        import torch
+
+        if path not in sessions:
+            sessions[path] = torch.jit.load(path), {}
+        session, about = sessions[path]
+        with torch.no_grad():
+            outputs = session(torch.from_numpy(images))
+        outputs = [output.numpy() for output in (outputs if isinstance(outputs, tuple) else [outputs])]
+    elif path not in sessions:
         onnx.checker.check_model(path, full_check=True)
         model = onnx.load(path)
         options = onnxruntime.SessionOptions()
@@ -30,15 +41,13 @@ for number, job in enumerate(json.load(sys.stdin)):
         }
         sessions[path] = session, about
     session, about = sessions[path]
-    pictures = numpy.fromfile(job["pictures"], dtype=numpy.uint8).reshape(job["shape"])
-    images = numpy.ascontiguousarray(pictures.transpose(0, 3, 1, 2)).astype(numpy.float32) / 255
-    if job.get("reader") == "opencv":
+    if job["reader"] == "opencv":
         import cv2
 
         network = cv2.dnn.readNetFromONNX(path)
         network.setInput(images)
         outputs = [network.forward()]
-    else:
+    elif job["reader"] == "onnxruntime":
         outputs = session.run(None, {"images": images})
     files = []
     for place, output in enumerate(outputs):

@@ -1,4 +1,4 @@
-//! Train, validate, predict and benchmark: puts the rooms together.
+//! Train, validate, predict, export and benchmark: puts the rooms together.
 //!
 //! Read [`train`](mod@train) first: it follows one training from its settings to its last checkpoint. It announces [`Event`]s and knows none of
 //! the [`observers`].
