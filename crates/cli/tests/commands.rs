@@ -53,9 +53,19 @@ fn refused(code: i32, stderr: &str) -> Ran {
 fn help_lists_the_subcommands_and_says_how_settings_are_written() {
     let ran = yolo11(&["--help"]);
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
-    for word in
-        ["train", "val", "predict", "export", "info", "init", "services", "config", "benchmark", "completion", "version"]
-    {
+    for word in [
+        "train",
+        "val",
+        "predict",
+        "export",
+        "info",
+        "init",
+        "services",
+        "config",
+        "benchmark",
+        "completion",
+        "version",
+    ] {
         assert!(ran.stdout.lines().any(|line| line.trim_start().starts_with(&format!("{word} "))), "{word}");
     }
     assert!(ran.stdout.contains("yolo11 train configs/training_config.yaml epochs=3"), "{}", ran.stdout);
