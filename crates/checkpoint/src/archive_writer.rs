@@ -1,12 +1,25 @@
 //! Writes zip archives as PyTorch does: stored entries whose data begin at multiples of 64 bytes, so that they can be mapped.
 
 use std::io::{self, Write};
+use std::path::Path;
 
 use crate::safetensors_format::Encoding;
+use crate::{Error, atomic};
 
 const ALIGNMENT: usize = 64;
 /// UTF-8 names.
 const FLAGS: u16 = 0x0800;
+
+/// Writes a zip archive of these entries, name and content, in the form PyTorch's own have, atomically.
+pub fn save_archive<'a>(path: &Path, entries: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Result<(), Error> {
+    atomic::write(path, |writer| {
+        let mut archive = ArchiveWriter::new(writer);
+        for (name, content) in entries {
+            archive.add(name, &Data::Bytes(content))?;
+        }
+        archive.finish()
+    })
+}
 
 /// An archive under way. Dates are left zero: equal content gives equal bytes.
 pub(crate) struct ArchiveWriter<'w> {

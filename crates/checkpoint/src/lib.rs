@@ -45,6 +45,7 @@ use std::path::Path;
 
 use yolo11_network::Model;
 
+pub use archive_writer::save_archive;
 pub use error::Error;
 pub use model::{Transfer, transfer};
 pub use pt::save_pt;

@@ -4,6 +4,7 @@ mod benchmark;
 mod completion;
 mod config;
 mod data;
+mod export;
 mod info;
 mod init;
 mod predict;
@@ -29,6 +30,7 @@ pub(crate) const ALL: &[Subcommand] = &[
     Subcommand { name: "train", command: train::command, run: train::run },
     Subcommand { name: "val", command: val::command, run: val::run },
     Subcommand { name: "predict", command: predict::command, run: predict::run },
+    Subcommand { name: "export", command: export::command, run: export::run },
     Subcommand { name: "info", command: info::command, run: info::run },
     Subcommand { name: "init", command: init::command, run: init::run },
     Subcommand { name: "services", command: services::command, run: services::run },

@@ -7,7 +7,7 @@ use yolo11_config::{Setting, table};
 use crate::commands;
 
 /// Keys whose value is a file or folder, and those that name the settings file.
-const FILES: &[&str] = &["config", "cfg", "data", "model", "pretrained", "project", "resume", "source"];
+const FILES: &[&str] = &["config", "cfg", "data", "file", "model", "pretrained", "project", "resume", "source"];
 
 /// Words that follow a subcommand that takes no settings.
 const FIXED: &[(&str, &str)] =

@@ -57,6 +57,7 @@ fn help_lists_the_subcommands_and_says_how_settings_are_written() {
         "train",
         "val",
         "predict",
+        "export",
         "info",
         "init",
         "services",

@@ -279,6 +279,13 @@ choices! {
         /// As decoded files beside the pictures.
         Disk = "disk",
     }
+    /// What kind of file `export` writes.
+    ExportFormat {
+        /// Open Neural Network Exchange.
+        Onnx = "onnx",
+        /// An archive for `torch.jit.load`.
+        TorchScript = "torchscript",
+    }
     /// A part of a data set.
     Split {
         /// The part that trains.

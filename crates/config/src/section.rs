@@ -17,6 +17,8 @@ pub enum Section {
     Validation,
     /// What `predict` reads and writes.
     Prediction,
+    /// What `export` writes.
+    Export,
     /// Where results go.
     Output,
     /// Experiment tracking.
@@ -25,7 +27,7 @@ pub enum Section {
 
 impl Section {
     /// Every section, in the order of documentation.
-    pub const ALL: [Section; 9] = [
+    pub const ALL: [Section; 10] = [
         Section::Training,
         Section::Optimizer,
         Section::Augmentation,
@@ -33,6 +35,7 @@ impl Section {
         Section::Dataset,
         Section::Validation,
         Section::Prediction,
+        Section::Export,
         Section::Output,
         Section::Mlflow,
     ];
@@ -47,6 +50,7 @@ impl Section {
             Section::Dataset => "dataset",
             Section::Validation => "validation",
             Section::Prediction => "prediction",
+            Section::Export => "export",
             Section::Output => "output",
             Section::Mlflow => "mlflow",
         }
@@ -67,6 +71,7 @@ impl Section {
             Section::Dataset => "which pictures",
             Section::Validation => "how detections are chosen and measured",
             Section::Prediction => "what `predict` reads and writes",
+            Section::Export => "what `export` writes",
             Section::Output => "where results go",
             Section::Mlflow => "experiment tracking",
         }

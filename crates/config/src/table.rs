@@ -6,7 +6,9 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::kinds::{Batch, Cache, Device, Freeze, Kind, OptimizerName, Pretrained, Range, Refusal, Resume, Split};
+use crate::kinds::{
+    Batch, Cache, Device, ExportFormat, Freeze, Kind, OptimizerName, Pretrained, Range, Refusal, Resume, Split,
+};
 use crate::model::{ModelScale, ModelSource};
 use crate::node::Node;
 use crate::section::Section;
@@ -225,7 +227,7 @@ settings! {
     max_det: usize = 300, Validation, range Range::between(1.0, 100_000.0);
     /// Suppress across classes
     agnostic_nms: bool = false, Validation;
-    /// Half precision in `val` and `predict` where the device has it
+    /// Half precision in `val` and `predict` where the device has it, and in the file that `export` writes
     half: bool = false, Validation;
     /// Write detections as COCO JSON (`val`) or one JSON file (`predict`)
     save_json: bool = false, Validation;
@@ -240,6 +242,19 @@ settings! {
     save_conf: bool = false, Prediction;
     /// Write each detection's cut-out
     save_crop: bool = false, Prediction;
+
+    /// Kind of file
+    format: ExportFormat = ExportFormat::Onnx, Export;
+    /// The file to write
+    file: Option<PathBuf> = None, Export, default "beside the weights, with the format's ending";
+    /// Version of ONNX's operators
+    opset: usize = 17, Export, range Range::between(13.0, 21.0);
+    /// Let the file take any batch and any size in multiples of 32
+    dynamic: bool = false, Export;
+    /// Suppress overlapping boxes inside the file, by conf (0.25), iou, max_det and agnostic_nms
+    nms: bool = false, Export;
+    /// Write the head's logits as they are, level by level, without decoding
+    raw: bool = false, Export;
 
     /// Folder of all runs
     project: PathBuf = PathBuf::from("runs"), Output;

@@ -21,6 +21,9 @@ pub enum Error {
     /// Loss, suppression or metrics refuse their input.
     #[error(transparent)]
     Detection(#[from] yolo11_detection::Error),
+    /// A network cannot be written for others as asked.
+    #[error(transparent)]
+    Export(#[from] yolo11_export::Error),
     /// A file or folder cannot be written.
     #[error("{}: cannot be written: {source}{}", path.display(), write_hint(source))]
     Write {
@@ -86,7 +89,7 @@ impl Error {
     /// command line's own.)
     pub fn exit_code(&self) -> u8 {
         match self {
-            Error::Config(_) | Error::Dataset(_) | Error::Setup { .. } => 3,
+            Error::Config(_) | Error::Dataset(_) | Error::Export(_) | Error::Setup { .. } => 3,
             Error::Interrupted { .. } => 130,
             _ => 1,
         }

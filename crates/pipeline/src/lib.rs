@@ -1,4 +1,4 @@
-//! Train, validate, predict and benchmark: puts the rooms together.
+//! Train, validate, predict, export and benchmark: puts the rooms together.
 //!
 //! Read [`train`](mod@train) first: it follows one training from its settings to its last checkpoint. It announces [`Event`]s and knows none of
 //! the [`observers`].
@@ -8,6 +8,7 @@ pub mod compute;
 pub mod data;
 mod error;
 pub mod event;
+pub mod export;
 mod file;
 pub mod inference;
 pub mod info;

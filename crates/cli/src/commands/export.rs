@@ -1,0 +1,23 @@
+//! `yolo11 export`: writes weights for other programs.
+
+use clap::{ArgMatches, Command};
+use yolo11_config::Section;
+use yolo11_pipeline::export::export;
+
+use crate::arguments::{json_option, settings, wants_json, with_settings, words};
+use crate::failure::Failure;
+use crate::terminal;
+
+pub(crate) fn command() -> Command {
+    with_settings(Command::new("export"), &[Section::Export])
+        .about("Writes weights as a file for other programs (ONNX or TorchScript); needs model=WEIGHTS")
+        .arg(json_option())
+}
+
+pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
+    let report = export(&settings(&words(matches))?)?;
+    match wants_json(matches) {
+        true => terminal::print_json(&report.to_json()),
+        false => terminal::print(&report.text()),
+    }
+}

@@ -1,0 +1,60 @@
+//! A network written for others.
+//!
+//! [`onnx`] walks the description of a network and writes an ONNX file with the interface that readers of YOLO files know: input
+//! `images` `[batch, 3, height, width]` in RGB, 0 to 1; output `output0` in pixels of that input and probabilities. Nothing is
+//! traced and no other framework takes part: what is written is what the description says, with batch norm folded away.
+//! [`torchscript`] writes the same for `torch.jit.load`.
+
+mod metadata;
+mod onnx;
+mod options;
+mod protobuf;
+mod torchscript;
+
+pub use onnx::{OPSETS, onnx};
+pub use options::{ExportOptions, Head, Precision, Suppression};
+pub use torchscript::{Entry, torchscript};
+
+/// Why a network cannot be written as asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The version of the operators is one this program does not write.
+    #[error("opset {given} is not written\nhint: choose one from {} to {}", OPSETS.start(), OPSETS.end())]
+    Opset {
+        /// What was asked for.
+        given: usize,
+    },
+    /// The input size does not fit the strides.
+    #[error("image size {height}×{width} is not a multiple of 32\nhint: use a size such as 320 or 640")]
+    Size {
+        /// Pixels down.
+        height: usize,
+        /// Pixels across.
+        width: usize,
+    },
+    /// A figure that must be at least one is zero.
+    #[error("{what} is 0\nhint: it must be at least 1")]
+    Zero {
+        /// Which.
+        what: &'static str,
+    },
+    /// The class names do not fit the network.
+    #[error("{names} names for {classes} classes\nhint: give one name for each class")]
+    Names {
+        /// How many names.
+        names: usize,
+        /// How many classes.
+        classes: usize,
+    },
+    /// Suppression inside a TorchScript file.
+    #[error(
+        "nms=true: PyTorch has no operator that a TorchScript file could suppress with\nhint: export with format=onnx, or suppress where the file is used"
+    )]
+    NoSuppression,
+    /// The file would be larger than its format allows.
+    #[error("the file would take {bytes} bytes, and a protobuf message holds 2 GiB at most")]
+    TooLarge {
+        /// What it would take.
+        bytes: usize,
+    },
+}
