@@ -10,16 +10,16 @@ use crate::commands;
 const FILES: &[&str] = &["config", "cfg", "data", "file", "model", "pretrained", "project", "resume", "source"];
 
 /// Words that follow a subcommand that takes no settings.
-const FIXED: &[(&str, &str)] =
-    &[("completion", "bash zsh fish"), ("version", "--json"), ("init", ""), ("services", SERVICES)];
-/// What `services` does, and its options.
-const SERVICES: &str = "start stop status logs doctor postgres s3 mlflow --stack compose embedded --timeout --volumes --yes --follow --json";
 const FIXED: &[(&str, &str)] = &[
     ("completion", "bash zsh fish"),
     ("version", "--json"),
     ("init", ""),
+    ("services", SERVICES),
+    ("tracking", "status sync --json"),
     ("data", "init add status diff checkout commit push fetch pull remote gc"),
 ];
+/// What `services` does, and its options.
+const SERVICES: &str = "start stop status logs doctor postgres s3 mlflow --stack compose embedded --timeout --volumes --yes --follow --json";
 /// What `benchmark` measures.
 const BENCHMARKS: &str = "train infer loader";
 

@@ -64,8 +64,11 @@ impl Failure {
             Failure::Data(yolo11_versioning::Error::Stopped) => 130,
             Failure::Data(yolo11_versioning::Error::Malformed { .. }) => 3,
             Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
-            Failure::Tracking(_) | Failure::Write { .. } | Failure::Output(_) | Failure::Interrupt(_) => 1,
-            Failure::Data(_) | Failure::Write { .. } | Failure::Output(_) | Failure::Interrupt(_) => 1,
+            Failure::Tracking(_)
+            | Failure::Data(_)
+            | Failure::Write { .. }
+            | Failure::Output(_)
+            | Failure::Interrupt(_) => 1,
         }
     }
 

@@ -1,6 +1,7 @@
 //! `yolo11 services`: what a pipeline needs beside it, started, watched and stopped.
 
 use std::io::{self, BufRead, IsTerminal};
+use std::path::Path;
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
@@ -101,9 +102,15 @@ fn start(stack: &dyn Stack, matches: &ArgMatches) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The last step of a start. Versions of data are not part of the program yet, so there is no repository to set up.
+/// The last step of a start: the project's data can be versioned from now on. That it cannot be set up is no reason to fail.
 fn initialise_data_repository() {
-    terminal::say("data repository: skipped, this version of yolo11 does not version data yet");
+    if Path::new(".dvc").exists() {
+        return terminal::say("data repository: .dvc is there already");
+    }
+    match yolo11_versioning::init(Path::new("."), !Path::new(".git").exists()) {
+        Ok(()) => terminal::say("data repository: made in .dvc; next `yolo11 data add data`"),
+        Err(error) => terminal::say(&format!("data repository: not made: {error}")),
+    }
 }
 
 fn stop(stack: &dyn Stack, matches: &ArgMatches) -> Result<(), Failure> {

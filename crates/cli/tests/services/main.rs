@@ -137,7 +137,7 @@ fn a_start_goes_from_engine_to_bucket_and_a_stop_keeps_the_data() {
         starting mlflow\n\
         waiting for mlflow, at most 20 s\n\
         mlflow is ready after 0 s\n\
-        data repository: skipped, this version of yolo11 does not version data yet\n";
+        data repository: made in .dvc; next `yolo11 data add data`\n";
     assert!(ran.stderr.starts_with(said), "{}", ran.stderr);
     let table = "postgres  ready      postgresql://127.0.0.1:5432/mlflow\n\
         s3        ready      http://127.0.0.1:9000/mlflow\n\
