@@ -77,8 +77,9 @@ pub(crate) fn normalised(words: impl Iterator<Item = OsString>) -> Result<Vec<St
     while let Some(word) = words.next() {
         let word = text(word)?;
         let option = word.strip_prefix("--").filter(|_| !OPTIONS.contains(&word.as_str()));
-        // Before the subcommand there are no settings.
-        let Some(option) = option.filter(|option| !option.is_empty() && result.len() > 1) else {
+        // Before the subcommand there are no settings, and `services` takes none.
+        let takes_settings = result.get(1).is_some_and(|subcommand| subcommand != "services");
+        let Some(option) = option.filter(|option| !option.is_empty() && takes_settings) else {
             result.push(word);
             continue;
         };
@@ -135,6 +136,7 @@ mod tests {
             (&["train", "--epoch=3"], "train epoch=3"),
             (&["train", "--nonsense", "3"], "train --nonsense 3"),
             (&["--version"], "--version"),
+            (&["services", "start", "--stack=compose"], "services start --stack=compose"),
             (&["train", "--help"], "train --help"),
         ] {
             assert_eq!(normalise(words).as_deref(), Ok(expected));

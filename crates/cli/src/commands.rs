@@ -6,6 +6,7 @@ mod config;
 mod info;
 mod init;
 mod predict;
+mod services;
 mod tracking;
 mod train;
 mod val;
@@ -29,6 +30,7 @@ pub(crate) const ALL: &[Subcommand] = &[
     Subcommand { name: "predict", command: predict::command, run: predict::run },
     Subcommand { name: "info", command: info::command, run: info::run },
     Subcommand { name: "init", command: init::command, run: init::run },
+    Subcommand { name: "services", command: services::command, run: services::run },
     Subcommand { name: "config", command: config::command, run: config::run },
     Subcommand { name: "benchmark", command: benchmark::command, run: benchmark::run },
     Subcommand { name: "tracking", command: tracking::command, run: tracking::run },

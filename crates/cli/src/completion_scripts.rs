@@ -10,7 +10,10 @@ use crate::commands;
 const FILES: &[&str] = &["config", "cfg", "data", "model", "pretrained", "project", "resume", "source"];
 
 /// Words that follow a subcommand that takes no settings.
-const FIXED: &[(&str, &str)] = &[("completion", "bash zsh fish"), ("version", "--json"), ("init", "")];
+const FIXED: &[(&str, &str)] =
+    &[("completion", "bash zsh fish"), ("version", "--json"), ("init", ""), ("services", SERVICES)];
+/// What `services` does, and its options.
+const SERVICES: &str = "start stop status logs doctor postgres s3 mlflow --stack compose embedded --timeout --volumes --yes --follow --json";
 /// What `benchmark` measures.
 const BENCHMARKS: &str = "train infer loader";
 
@@ -104,6 +107,7 @@ pub(crate) fn fish() -> String {
     }
     let _ = writeln!(text, "complete -c yolo11 -f -n '__fish_seen_subcommand_from completion' -a 'bash zsh fish'");
     let _ = writeln!(text, "complete -c yolo11 -f -n '__fish_seen_subcommand_from benchmark' -a '{BENCHMARKS}'");
+    let _ = writeln!(text, "complete -c yolo11 -f -n '__fish_seen_subcommand_from services' -a '{SERVICES}'");
     let takes: Vec<_> =
         commands::ALL.iter().map(|subcommand| subcommand.name).filter(|name| takes_settings(name)).collect();
     let condition = format!("-n '__fish_seen_subcommand_from {}'", takes.join(" "));

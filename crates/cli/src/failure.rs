@@ -24,6 +24,18 @@ pub(crate) enum Failure {
     /// A file or folder cannot be written.
     #[error("cannot write `{path}`: {source}\nhint: {hint}")]
     Write { path: String, source: io::Error, hint: &'static str },
+    /// Services could not be started, stopped or read.
+    #[error(transparent)]
+    Services(#[from] yolo11_services::Error),
+    /// `services doctor` found faults and has listed them.
+    #[error("faults found: {0}")]
+    Faults(usize),
+    /// A file cannot be read.
+    #[error("cannot read `{path}`: {source}\nhint: {hint}")]
+    Read { path: String, source: io::Error, hint: &'static str },
+    /// A line of `.env` is not understood. Its text may be a password and stays out.
+    #[error("`{path}`, line {line}: expected NAME=value\nhint: put a value with spaces, quotes or # between ' and '")]
+    EnvironmentFile { path: String, line: usize },
     /// Nobody reads stdout any more, as in `yolo11 config | head`.
     #[error("stdout: {0}")]
     Output(#[from] io::Error),
@@ -42,7 +54,9 @@ impl Failure {
         match self {
             Failure::Usage { .. } => 2,
             Failure::Settings(yolo11_config::Error::Argument { .. }) => 2,
-            Failure::Settings(_) => 3,
+            Failure::Settings(_) | Failure::Read { .. } | Failure::EnvironmentFile { .. } => 3,
+            Failure::Services(error) => error.exit_code(),
+            Failure::Faults(_) => 1,
             Failure::Pipeline(error) => error.exit_code(),
             Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
             Failure::Tracking(_) | Failure::Write { .. } | Failure::Output(_) | Failure::Interrupt(_) => 1,

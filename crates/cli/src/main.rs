@@ -3,14 +3,19 @@
 mod arguments;
 mod commands;
 mod completion_scripts;
+mod dotenv;
 mod failure;
 mod interrupt;
 mod terminal;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use commands::Subcommand;
 use failure::Failure;
+
+/// Subcommands that answer whatever stands in `.env`.
+const WITHOUT_ENVIRONMENT: [&str; 3] = ["init", "completion", "version"];
 
 fn main() -> ExitCode {
     match run() {
@@ -29,7 +34,12 @@ fn run() -> Result<(), Failure> {
     };
     match matches.subcommand() {
         Some((name, matches)) => match commands::ALL.iter().find(|subcommand| subcommand.name == name) {
-            Some(Subcommand { run, .. }) => run(matches),
+            Some(Subcommand { run, .. }) => {
+                if !WITHOUT_ENVIRONMENT.contains(&name) {
+                    dotenv::load(Path::new("."))?;
+                }
+                run(matches)
+            }
             None => Err(Failure::usage(format!("no subcommand `{name}`"), "`yolo11 --help` lists them")),
         },
         None => Err(Failure::usage(

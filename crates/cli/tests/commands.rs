@@ -53,8 +53,19 @@ fn refused(code: i32, stderr: &str) -> Ran {
 fn help_lists_the_subcommands_and_says_how_settings_are_written() {
     let ran = yolo11(&["--help"]);
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
-    for word in ["train", "val", "predict", "info", "init", "config", "benchmark", "tracking", "completion", "version"]
-    {
+    for word in [
+        "train",
+        "val",
+        "predict",
+        "info",
+        "init",
+        "services",
+        "config",
+        "benchmark",
+        "tracking",
+        "completion",
+        "version",
+    ] {
         assert!(ran.stdout.lines().any(|line| line.trim_start().starts_with(&format!("{word} "))), "{word}");
     }
     assert!(ran.stdout.contains("yolo11 train configs/training_config.yaml epochs=3"), "{}", ran.stdout);
@@ -217,7 +228,7 @@ fn init_lays_out_a_project_and_keeps_what_is_there() {
     for name in ["configs", "data", "models", "runs", "logs"] {
         assert!(project.join(name).is_dir(), "{name}");
     }
-    for name in [".env", ".gitignore", "data/dataset.yaml", "data/README.md"] {
+    for name in [".env", ".gitignore", "data/dataset.yaml", "data/README.md", "services/compose.yaml"] {
         assert!(std::fs::read_to_string(project.join(name)).unwrap().len() > 40, "{name}");
     }
     let ran = yolo11_in(&project, &["config", "configs/training_config.yaml"]);

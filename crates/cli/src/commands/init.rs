@@ -10,20 +10,21 @@ use crate::failure::Failure;
 use crate::terminal;
 
 /// Folders of a project, whether or not a file stands in them.
-const FOLDERS: &[&str] = &["configs", "data", "models", "runs", "logs"];
+const FOLDERS: &[&str] = &["configs", "data", "models", "runs", "logs", "services"];
 
 /// Files of a project and what they say.
 const FILES: &[(&str, &str)] = &[
     ("configs/training_config.yaml", include_str!("../../../../configs/training_config.yaml")),
     ("data/dataset.yaml", include_str!("../../templates/dataset.yaml")),
     ("data/README.md", include_str!("../../templates/data_readme.md")),
+    (yolo11_services::compose::file::PLACE, yolo11_services::compose::file::TEXT),
     (".env", include_str!("../../templates/env")),
     (".gitignore", include_str!("../../templates/gitignore")),
 ];
 
 pub(crate) fn command() -> Command {
     Command::new("init")
-        .about("Lays out a project: configs/ data/ models/ runs/ logs/ .env")
+        .about("Lays out a project: configs/ data/ models/ runs/ logs/ services/ .env")
         .arg(Arg::new("folder").default_value(".").help("Where; made if it does not exist"))
         .after_help("Files that exist are kept as they are.")
 }
