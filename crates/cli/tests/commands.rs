@@ -62,6 +62,7 @@ fn help_lists_the_subcommands_and_says_how_settings_are_written() {
         "init",
         "services",
         "config",
+        "data",
         "benchmark",
         "tracking",
         "completion",

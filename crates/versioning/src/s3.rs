@@ -3,12 +3,13 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use md5::{Digest, Md5};
 use rusty_s3::{Bucket, Credentials, S3Action, UrlStyle};
 use ureq::Agent;
-use ureq::tls::TlsConfig;
+use ureq::tls::{RootCerts, TlsConfig};
 
 use crate::hash::md5_of_file;
 use crate::remote::{Remote, damaged, is_content};
@@ -51,7 +52,11 @@ impl S3 {
         let bucket = Bucket::new(url, UrlStyle::Path, bucket.to_owned(), region);
         let bucket = bucket.map_err(|error| wrong(format!("s3://{place}: {error}")))?;
         let is_off = |key: &str| setting(key).is_some_and(|value| value.eq_ignore_ascii_case("false"));
-        let tls = TlsConfig::builder().disable_verification(is_off("ssl_verify")).build();
+        let tls = TlsConfig::builder()
+            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .root_certs(RootCerts::PlatformVerifier)
+            .disable_verification(is_off("ssl_verify"))
+            .build();
         let agent = Agent::config_builder()
             .http_status_as_error(false)
             .max_idle_connections_per_host(WIDTH)
