@@ -91,7 +91,12 @@ pub(crate) fn from_clap(error: &clap::Error) -> Result<(), Failure> {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => terminal::print(&error.to_string()),
         ErrorKind::InvalidSubcommand => {
             let given = context(ContextKind::InvalidSubcommand).unwrap_or_default();
-            let hint = match context(ContextKind::SuggestedSubcommand) {
+            let suggested = match error.get(ContextKind::SuggestedSubcommand) {
+                Some(ContextValue::Strings(names)) => names.clone(),
+                Some(ContextValue::String(name)) => vec![name.clone()],
+                _ => Vec::new(),
+            };
+            let hint = match suggested.into_iter().min_by_key(|name| strsim::osa_distance(name, &given)) {
                 Some(name) => format!("did you mean `yolo11 {name}`?"),
                 None => "`yolo11 --help` lists them".to_owned(),
             };

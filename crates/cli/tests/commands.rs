@@ -292,7 +292,7 @@ fn bash_completes_subcommands_keys_and_values() {
         eprintln!("skipped: no bash");
         return;
     };
-    assert_eq!(subcommands, "train\n");
+    assert_eq!(subcommands, "train\ntracking\n");
     assert_eq!(complete("yolo11 train epo", &["yolo11", "train", "epo"]).unwrap(), "epochs=\n");
     assert_eq!(
         complete("yolo11 train optimizer=A", &["yolo11", "train", "optimizer", "=", "A"]).unwrap(),
