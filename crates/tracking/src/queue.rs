@@ -72,7 +72,7 @@ impl Writer {
         Ok(Writer { folder: folder.to_owned(), segment, file, length, waiting: Vec::new(), lost: 0, longest })
     }
 
-    /// Appends a record. When this returns `Ok` a crash of this process no longer loses it; [`Writer::sync`] makes it outlast one of
+    /// Appends a record. When this returns `Ok` a crash of this process no longer loses it; syncing [`Writer::file_to_sync`] makes it outlast one of
     /// the machine.
     ///
     /// # Errors
