@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::{Value, json};
 use yolo11_config::{Batch, Settings};
 use yolo11_dataset::{Split, SplitName};
+use yolo11_detection::CocoMetrics;
 
 use crate::event::{Announcer, Event};
 use crate::file::write_atomically;
@@ -229,8 +230,9 @@ impl Validation {
             .coco
             .figures()
             .into_iter()
-            .zip(COCO_NAMES)
-            .map(|(figure, name)| (name.to_owned(), json!(figure)))
+            .zip(CocoMetrics::NAMES)
+            // The last limit is 300 detections here, COCO's own is 100.
+            .map(|(figure, name)| (name.replace("AR100", "AR300"), json!(figure)))
             .collect();
         json!({
             "images": summary.images,
@@ -255,22 +257,6 @@ impl Validation {
         })
     }
 }
-
-/// Names of COCO's figures with 300 instead of 100 detections.
-const COCO_NAMES: [&str; 12] = [
-    "AP",
-    "AP50",
-    "AP75",
-    "AP_small",
-    "AP_medium",
-    "AP_large",
-    "AR1",
-    "AR10",
-    "AR300",
-    "AR_small",
-    "AR_medium",
-    "AR_large",
-];
 
 #[cfg(test)]
 mod tests {
