@@ -4,10 +4,14 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::time::Duration;
 
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use s3s::auth::SimpleAuth;
-use s3s::service::S3ServiceBuilder;
+use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s::{Body, HttpError};
 use s3s_fs::FileSystem;
 use tokio::runtime::Runtime;
 
@@ -16,6 +20,9 @@ use crate::python::run_python;
 
 /// The bucket that both have from their start.
 pub const BUCKET: &str = "artifacts";
+
+/// Longest listing in bytes.
+const LONGEST_LISTING: usize = 64 << 20;
 
 /// The key that both are used with; [`S3Server`] takes no other.
 pub const KEYS: [(&str, &str); 3] = [
@@ -64,6 +71,7 @@ impl S3Server {
             loop {
                 let Ok((stream, _)) = listener.accept().await else { continue };
                 let service = service.clone();
+                let service = service_fn(move |request| answer(service.clone(), request));
                 tokio::spawn(async move {
                     let _ = Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
                 });
@@ -81,6 +89,19 @@ impl S3Server {
     pub fn port(&self) -> u16 {
         self.port
     }
+}
+
+/// s3s-fs says of listings that their keys are percent-encoded, when it was asked for that, and leaves them as they are: clients then
+/// take a `+` for a blank. It is better not to say so.
+async fn answer(service: S3Service, request: Request<Incoming>) -> Result<Response<Body>, HttpError> {
+    let is_listing = request.uri().query().is_some_and(|query| query.contains("encoding-type=url"));
+    let mut response = service.call(request.map(Body::from)).await?;
+    if is_listing && let Ok(bytes) = response.body_mut().store_all_limited(LONGEST_LISTING).await {
+        let text = String::from_utf8_lossy(&bytes).replace("<EncodingType>url</EncodingType>", "");
+        response.headers_mut().remove("content-length");
+        *response.body_mut() = Body::from(text);
+    }
+    Ok(response)
 }
 
 impl Drop for S3Server {
