@@ -95,16 +95,38 @@ impl Client {
         &self.http
     }
 
-    fn post(&self, call: &str, body: Value) -> Result<Value, Error> {
+    pub(crate) fn post(&self, call: &str, body: Value) -> Result<Value, Error> {
         self.call("POST", call, body)
     }
 
-    fn call(&self, method: &str, call: &str, body: Value) -> Result<Value, Error> {
+    /// Every entry of a search, page after page: `list` names them in the answer. `query` makes it a GET, otherwise it is a POST.
+    pub(crate) fn all(&self, call: &str, list: &str, body: Value, query: bool) -> Result<Vec<Value>, Error> {
+        let (mut found, mut body) = (Vec::new(), body);
+        loop {
+            let mut answer = match body.as_object().filter(|_| query) {
+                None => self.post(call, body.clone())?,
+                Some(entries) => {
+                    let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                    let pairs: Vec<_> = entries.iter().map(|(name, value)| (name.as_str(), plain(value))).collect();
+                    self.get(call, &pairs.iter().map(|(name, value)| (*name, value.as_str())).collect::<Vec<_>>())?
+                }
+            };
+            if let Value::Array(entries) = answer[list].take() {
+                found.extend(entries);
+            }
+            match answer["next_page_token"].as_str().filter(|token| !token.is_empty()) {
+                Some(token) => body["page_token"] = json!(token),
+                None => return Ok(found),
+            }
+        }
+    }
+
+    pub(crate) fn call(&self, method: &str, call: &str, body: Value) -> Result<Value, Error> {
         let url = format!("{}/api/2.0/mlflow/{call}", self.base);
         self.http.send(method, &url, Content::Json(&body), &[])?.json()
     }
 
-    fn get(&self, call: &str, query: &[(&str, &str)]) -> Result<Value, Error> {
+    pub(crate) fn get(&self, call: &str, query: &[(&str, &str)]) -> Result<Value, Error> {
         let query: Vec<String> = query.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
         let url = format!("{}/api/2.0/mlflow/{call}?{}", self.base, query.join("&"));
         self.http.send("GET", &url, Content::None, &[])?.json()
@@ -345,7 +367,7 @@ impl Client {
 }
 
 /// Makes "does not exist" a value. A 404 without a code is not the server's word but another program's.
-fn found(answer: Result<Value, Error>) -> Result<Option<Value>, Error> {
+pub(crate) fn found(answer: Result<Value, Error>) -> Result<Option<Value>, Error> {
     match answer {
         Ok(value) => Ok(Some(value)),
         Err(Error::Status { status: 404, code, .. }) if code == "RESOURCE_DOES_NOT_EXIST" => Ok(None),
@@ -353,16 +375,16 @@ fn found(answer: Result<Value, Error>) -> Result<Option<Value>, Error> {
     }
 }
 
-fn pairs(pairs: &[(String, String)]) -> Vec<Value> {
+pub(crate) fn pairs(pairs: &[(String, String)]) -> Vec<Value> {
     pairs.iter().map(|(key, value)| json!({"key": key, "value": value})).collect()
 }
 
-fn tags_of(value: &Value) -> Vec<(String, String)> {
+pub(crate) fn tags_of(value: &Value) -> Vec<(String, String)> {
     let tags = value["tags"].as_array().into_iter().flatten();
     tags.map(|tag| (text_or_empty(tag, "key"), text_or_empty(tag, "value"))).collect()
 }
 
-fn text_or_empty(value: &Value, name: &str) -> String {
+pub(crate) fn text_or_empty(value: &Value, name: &str) -> String {
     value[name].as_str().unwrap_or_default().to_owned()
 }
 
