@@ -288,9 +288,22 @@ impl Client {
         Ok(LoggedModel { id: self.text(info, "model_id")?, artifact_uri: self.text(info, "artifact_uri")? })
     }
 
-    /// Names a logged model as a run's output.
-    pub fn log_output(&self, run_id: &str, model_id: &str) -> Result<(), Error> {
-        self.post("runs/outputs", json!({"run_id": run_id, "models": [{"model_id": model_id, "step": 0}]})).map(drop)
+    /// Names logged models, each with its step, as a run's outputs. MLflow refuses one that it has already, so it is asked first.
+    pub fn log_outputs(&self, run_id: &str, models: &[(String, i64)]) -> Result<(), Error> {
+        if models.is_empty() {
+            return Ok(());
+        }
+        let run = self.get("runs/get", &[("run_id", run_id)])?;
+        let there = model_ids(&run["run"]["outputs"]["model_outputs"]);
+        let models: Vec<Value> = models
+            .iter()
+            .filter(|(id, _)| !there.contains(id))
+            .map(|(id, step)| json!({"model_id": id, "step": step}))
+            .collect();
+        if models.is_empty() {
+            return Ok(());
+        }
+        self.post("runs/outputs", json!({"run_id": run_id, "models": models})).map(drop)
     }
 
     /// Says that a logged model's files are complete.
@@ -373,6 +386,11 @@ pub(crate) fn found(answer: Result<Value, Error>) -> Result<Option<Value>, Error
         Err(Error::Status { status: 404, code, .. }) if code == "RESOURCE_DOES_NOT_EXIST" => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Ids of models in a run's inputs or outputs.
+pub(crate) fn model_ids(list: &Value) -> Vec<String> {
+    list.as_array().into_iter().flatten().map(|entry| text_or_empty(entry, "model_id")).collect()
 }
 
 pub(crate) fn pairs(pairs: &[(String, String)]) -> Vec<Value> {

@@ -51,7 +51,8 @@ fn a_server_moves_to_another_and_back() {
     assert_eq!(counts(&moved), [3, 7, 0, 3, 1, 2], "{moved}");
     assert_eq!(moved["points"], 3 * 1504 + 1);
     let again = told(&["export", &folder, "--from", &first]);
-    assert_eq!((counts(&again)[2], &again["points"]), (6, &json!(1)), "{again}");
+    // Three runs that were never ended may have got points since.
+    assert_eq!((counts(&again)[2], &again["points"]), (4, &json!(1)), "{again}");
 
     // Something of the target's own is there and stays.
     run_python(

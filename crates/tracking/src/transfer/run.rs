@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::{DIGEST_TAG, Moved, files, plain, read_json};
-use crate::client::{Client, pairs, tags_of, text_or_empty};
+use crate::client::{Client, model_ids, pairs, tags_of, text_or_empty};
 use crate::record::{MOST_METRICS, MOST_PAIRS};
 use crate::upload::hexadecimal;
 use crate::{Environment, Error, artifacts};
@@ -121,24 +121,13 @@ pub(super) fn fill(
     files::in_parallel(&batches, |batch| {
         client.post("runs/log-batch", json!({"run_id": run_id, "metrics": batch})).map(drop)
     })?;
-    let datasets = run["inputs"]["dataset_inputs"].as_array().cloned().unwrap_or_default();
-    let models: Vec<Value> = run["inputs"]["model_inputs"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|input| mapping.models.get(&text_or_empty(input, "model_id")))
-        .map(|id| json!({"model_id": id}))
-        .collect();
-    if !datasets.is_empty() || !models.is_empty() {
-        client.post("runs/log-inputs", json!({"run_id": run_id, "datasets": datasets, "models": models}))?;
-    }
-    let outputs: Vec<Value> = run["outputs"]["model_outputs"].as_array().into_iter().flatten()
-        .filter_map(|output| Some(json!({
-            "model_id": mapping.models.get(&text_or_empty(output, "model_id"))?, "step": output["step"].as_i64().unwrap_or_default(),
-        }))).collect();
-    if !outputs.is_empty() {
-        client.post("runs/outputs", json!({"run_id": run_id, "models": outputs}))?;
-    }
+    log_inputs(client, run_id, &run, mapping)?;
+    let outputs = run["outputs"]["model_outputs"].as_array().into_iter().flatten();
+    let outputs = outputs.filter_map(|output| {
+        let id = mapping.models.get(&text_or_empty(output, "model_id"))?;
+        Some((id.clone(), output["step"].as_i64().unwrap_or_default()))
+    });
+    client.log_outputs(run_id, &outputs.collect::<Vec<_>>())?;
     let store = artifacts::open(artifact_uri, client, environment)?;
     files::import(&*store, place, client.base(), verify, moved)?;
     if verify {
@@ -152,6 +141,23 @@ pub(super) fn fill(
         client.post("runs/delete", json!({"run_id": run_id}))?;
     }
     Ok(())
+}
+
+/// Data sets and models that a run used. Models that it has already are left out: MLflow refuses them.
+fn log_inputs(client: &Client, run_id: &str, old: &Value, mapping: &Mapping) -> Result<(), Error> {
+    let datasets = old["inputs"]["dataset_inputs"].as_array().cloned().unwrap_or_default();
+    let used = model_ids(&old["inputs"]["model_inputs"]);
+    let mut models: Vec<&String> = used.iter().filter_map(|id| mapping.models.get(id)).collect();
+    if !models.is_empty() {
+        let run = client.get("runs/get", &[("run_id", run_id)])?;
+        let there = model_ids(&run["run"]["inputs"]["model_inputs"]);
+        models.retain(|id| !there.contains(id));
+    }
+    if datasets.is_empty() && models.is_empty() {
+        return Ok(());
+    }
+    let models: Vec<Value> = models.into_iter().map(|id| json!({"model_id": id})).collect();
+    client.post("runs/log-inputs", json!({"run_id": run_id, "datasets": datasets, "models": models})).map(drop)
 }
 
 /// A point with the ids of the target.
