@@ -41,8 +41,8 @@ export class ModelsPage {
       const models = await api.registeredModels();
       if (this.gone) return false;
       const key = JSON.stringify(models);
-      if (key === this.key0) return false;
-      this.key0 = key;
+      if (key === this.held) return false;
+      this.held = key;
       this.models = models;
       this.draw();
       return true;
@@ -102,8 +102,8 @@ export class ModelPage {
       const [model, versions] = await Promise.all([api.registeredModel(this.name), api.modelVersions(`name = ${api.quoted(this.name)}`)]);
       if (this.gone) return false;
       const key = JSON.stringify([model, versions]);
-      if (key === this.key0) return false;
-      this.key0 = key;
+      if (key === this.held) return false;
+      this.held = key;
       Object.assign(this, { model, versions });
       const missing = versions.map((version) => version.run_id).filter((id) => id && !this.runs.has(id));
       await Promise.all([...new Set(missing)].slice(0, 200).map(async (id) => this.runs.set(id, await api.run(id).catch(() => null))));

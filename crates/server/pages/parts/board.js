@@ -82,8 +82,8 @@ export class ChartBoard {
   show(groups, runs = this.runs) {
     this.runs = runs;
     const key = JSON.stringify(groups);
-    if (key === this.key) return;
-    this.key = key;
+    if (key === this.planned) return;
+    this.planned = key;
     const kept = new Set();
     fill(this.place, groups.map(({ title, charts }) => h("section", { class: "chart-group" }, h("h2", {}, title), h("div", { class: "charts" }, charts.map((plan) => {
       kept.add(plan.id);

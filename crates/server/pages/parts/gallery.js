@@ -20,8 +20,8 @@ export class Gallery {
   async load(signal) {
     const { series, pictures } = await images.load(this.run, signal);
     const key = JSON.stringify([series, pictures]);
-    if (key === this.key) return false;
-    this.key = key;
+    if (key === this.held) return false;
+    this.held = key;
     Object.assign(this, { series, pictures });
     const followed = !this.steps || this.at === this.steps.length - 1;
     this.steps = [...new Set(series.flatMap((one) => one.steps.map(({ step }) => step)))].sort((a, b) => a - b);
