@@ -58,6 +58,7 @@ def parallel_coordinates_keep_what_passes(browser, ids):
     page = open_comparison(browser, ids, "&tab=parallel")
     canvas = page.locator(".parallel canvas")
     expect(canvas).to_have_attribute("aria-label", re.compile("3 runs over imgsz, lr0, optimizer, seed, mAP50-95, mAP50, val/box_loss"))
+    expect(page.locator("[role=status]:has-text('Drag along an axis')")).to_be_visible()
     box = canvas.bounding_box()
     # The upper half of the first axis: only the run with 640 passes.
     page.mouse.move(box["x"] + 70, box["y"] + 46)
@@ -72,7 +73,7 @@ def parallel_coordinates_keep_what_passes(browser, ids):
     canvas.focus()
     page.keyboard.press("ArrowDown")
     expect(page.locator("#spoken")).to_have_text("beta: imgsz 640, lr0 0.0200, optimizer AdamW, seed 0, mAP50-95 0.5000, mAP50 0.8000, val/box_loss 0.2381")
-    page.get_by_role("button", name="Axes").click()
+    page.get_by_role("button", name="Axes", exact=True).click()
     page.get_by_role("dialog", name="Axes").get_by_role("checkbox", name="metrics/recallB").check()
     page.keyboard.press("Escape")
     expect(canvas).to_have_attribute("aria-label", re.compile("val/box_loss, recall"))
@@ -90,7 +91,7 @@ def pictures_stand_side_by_side(browser, ids):
     expect(page.locator("figcaption:has-text('step 5')")).to_have_count(3)
     assert colour_of(beta) == [100, 50, 40]
     assert "step=5" in page.url
-    page.get_by_label("Picture").select_option("file:confusion_matrix.png")
+    page.get_by_role("combobox", name="Picture").select_option("file:confusion_matrix.png")
     expect(page.locator(".picture.missing")).to_have_count(1)
     assert colour_of(page.get_by_role("img", name="confusion_matrix.png of beta")) == [60, 90, 100]
     page.context.close()

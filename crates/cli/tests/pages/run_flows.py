@@ -71,6 +71,7 @@ def curves_are_read_zoomed_and_smoothed(browser, ids):
     page.reload()
     expect(page.get_by_label("Log scale")).to_be_checked()
     expect(page.get_by_label("Smoothing")).to_have_value("0.5")
+    wait_for_points(page, "box loss", 40)
     canvas.focus()
     page.keyboard.press("Home")
     expect(tip).to_contain_text("10 s")

@@ -44,7 +44,7 @@ export function markdown(source) {
     if (heading) {
       index += 1;
       // The page's own headings come above those of a note.
-      blocks.push(h(`h${Math.min(6, heading[1].length + 3)}`, {}, inline(heading[2])));
+      blocks.push(h(`h${Math.min(6, heading[1].length + 2)}`, {}, inline(heading[2])));
     } else if (/^\s*[-*]\s+/.test(line)) {
       blocks.push(h("ul", {}, take((other) => /^\s*[-*]\s+/.test(other)).map((item) => h("li", {}, inline(item.replace(/^\s*[-*]\s+/, ""))))));
     } else if (/^\s*\d+[.)]\s+/.test(line)) {

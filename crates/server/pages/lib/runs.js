@@ -120,5 +120,5 @@ export function keysOf(runs) {
 /** Settings that are not the same everywhere: what a comparison is about. */
 export function differing(runs) {
   const { params } = keysOf(runs);
-  return params.filter((key) => runs.some((run) => run.params[key] !== runs[0].params[key]));
+  return params.filter((key) => runs.some((run) => run.params[key] !== runs[0].params[key])).sort();
 }

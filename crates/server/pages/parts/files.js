@@ -8,6 +8,7 @@ import { command } from "./empty.js";
 import { failure } from "./dialog.js";
 
 const TEXT = /\.(txt|log|ya?ml|json|jsonl|csv|tsv|md|toml|ini|cfg|py|rs|sh|xml|html?|svg|dvc)$|(^|\/)(MLmodel|Dockerfile|LICENSE)$/i;
+const BINARY = /\.(pt|onnx|safetensors|torchscript|zip|gz|npz|npy)$/i;
 const ROWS = 500;
 
 export class Files {
@@ -109,7 +110,7 @@ export class Files {
     const mine = () => this.selected === file.path || !this.selected;
     try {
       if (isPicture(name)) fill(body, h("img", { src: url, alt: file.path }));
-      else if (TEXT.test(name) || (file.size !== null && file.size < 20000)) {
+      else if (TEXT.test(name) || (!BINARY.test(name) && file.size !== null && file.size < 20000)) {
         const found = await api.text(url);
         if (mine()) fill(body, ...rendered(name, found));
       } else fill(body, about(name));

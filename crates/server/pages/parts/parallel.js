@@ -198,7 +198,9 @@ export class Parallel {
 
   move(event) {
     if (this.drag) {
-      const ends = [this.share(this.drag.axis, this.drag.from), this.share(this.drag.axis, event.offsetY)].sort((a, b) => a - b);
+      // The ends are hard to hit: what is near one means it.
+      const snap = (share) => (share > 0.97 ? 1 : share < 0.03 ? 0 : share);
+      const ends = [this.drag.from, event.offsetY].map((y) => snap(this.share(this.drag.axis, y))).sort((a, b) => a - b);
       this.brushes = { ...this.brushes, [this.drag.axis.id]: ends };
       this.redraw();
       return;
