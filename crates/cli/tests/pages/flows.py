@@ -37,6 +37,19 @@ def accessibility():
     return Axe()
 
 
+DRAWN = {"run": "figure.chart[data-points]", "run-system": "figure.chart[data-points]", "compare-curves": "figure.chart[data-points]", "run-pictures": ".picture img[src]",
+         "compare-pictures": ".picture img[src]", "run-settings": ".card", "run-files": "[role=treeitem]", "run-log": ".log .muted", "compare-settings": ".matrix td",
+         "compare-parallel": ".parallel + [role=status]", "models": ".model-list td", "model": ".version [role=treeitem]"}
+
+
+def wait_until_drawn(page, name):
+    expect(page.locator(DRAWN.get(name, ".grid tbody tr.run")).first).to_be_visible()
+    for image in page.locator(".picture img").all():
+        image.scroll_into_view_if_needed()
+        image.evaluate("image => image.decode()")
+    page.evaluate("scrollTo(0, 0)")
+
+
 def every_page_in_every_look(browser, ids, pictures):
     """Each page, light and dark, on a phone and on a wide screen: it fits, no rule of axe is broken, and a picture of it is taken."""
     axe = accessibility()
@@ -52,7 +65,7 @@ def every_page_in_every_look(browser, ids, pictures):
         for name, route in pages.items():
             browser.go(page, route)
             expect(page.locator("main .loading")).to_have_count(0)
-            page.wait_for_load_state("networkidle")
+            wait_until_drawn(page, name)
             no_sideways_scroll(page)
             if pictures:
                 page.screenshot(path=str(pictures / f"{name}-{width}-{theme}.png"))

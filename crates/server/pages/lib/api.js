@@ -79,7 +79,7 @@ export function runOf(raw) {
     id: info.run_id ?? info.run_uuid, name: info.run_name || (info.run_id ?? "").slice(0, 8), experiment: String(info.experiment_id),
     status: info.status ?? "RUNNING", start: Number(info.start_time ?? 0), end: info.end_time ? Number(info.end_time) : null,
     user: info.user_id ?? "", deleted: info.lifecycle_stage === "deleted", artifacts: info.artifact_uri ?? "",
-    metrics: {}, latest: {}, params: {}, tags: {}, inputs: inputs.dataset_inputs ?? [],
+    metrics: {}, latest: {}, params: {}, tags: {}, inputs: trainingFirst(inputs.dataset_inputs ?? []),
     models: (outputs.model_outputs ?? []).map((output) => output.model_id),
   };
   for (const { key, value, step, timestamp } of data.metrics ?? []) {
@@ -91,6 +91,9 @@ export function runOf(raw) {
   run.user = run.tags["mlflow.user"] || run.user;
   return run;
 }
+
+const contextOf = (input) => (input.tags ?? []).find((tag) => tag.key === "mlflow.data.context")?.value ?? "";
+const trainingFirst = (inputs) => [...inputs].sort((a, b) => Number(contextOf(b) === "training") - Number(contextOf(a) === "training"));
 
 export function searchRuns({ experiments: ids, filter = "", view = "ACTIVE_ONLY", limit = 1000, order = [], token }, options) {
   return send("runs/search", { experiment_ids: ids, filter, run_view_type: view, max_results: limit, order_by: order, page_token: token }, options);

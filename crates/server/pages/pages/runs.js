@@ -36,9 +36,9 @@ export class RunsPage {
     this.experiment = h("select", { "aria-label": "Experiment", onchange: (event) => this.goTo(event.target.value) });
     this.state = h("select", { "aria-label": "State", onchange: (event) => this.change({ state: event.target.value }) },
       h("option", { value: "" }, "Every state"), Object.entries(STATES).filter(([name]) => name !== "SCHEDULED").map(([name, { text }]) => h("option", { value: name }, text)));
-    this.view = h("select", { "aria-label": "Active or deleted", onchange: (event) => this.change({ view: event.target.value }) },
+    this.view = h("select", { "aria-label": "Active or deleted", class: "short", onchange: (event) => this.change({ view: event.target.value }) },
       h("option", { value: "" }, "Active"), h("option", { value: "deleted" }, "Deleted"));
-    this.order = h("select", { "aria-label": "Order", class: "only-phone", onchange: (event) => this.change({ sort: event.target.value }) });
+    this.order = h("select", { "aria-label": "Order", class: "short only-phone", onchange: (event) => this.change({ sort: event.target.value }) });
     this.group = button("Group", () => this.toggleGroup(), { glyph: "group", title: "Group by experiment (e)", "aria-pressed": "false" });
     this.columns = button("Columns", () => this.pickColumns(), { glyph: "columns", title: "Choose columns (k)" });
     this.counted = h("p", { class: "counted", role: "status" });
