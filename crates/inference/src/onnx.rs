@@ -54,7 +54,9 @@ impl ModelInfo {
         let [batch, _, height, width] = description.shape;
         let stride = description.stride.unwrap_or(STRIDES[2]).max(STRIDES[2]);
         let fixed_size = height.zip(width).map(|(height, width)| [height, width]);
-        if let Some([height, width]) = fixed_size.filter(|size| size.iter().any(|side| side % STRIDES[2] != 0)) {
+        if let Some([height, width]) =
+            fixed_size.filter(|size| size.iter().any(|side| !side.is_multiple_of(STRIDES[2])))
+        {
             let reason = format!("its input is {height}×{width}, not a multiple of {}", STRIDES[2]);
             return Err(Error::Malformed { path: path.to_owned(), reason });
         }
@@ -268,13 +270,13 @@ impl<R: Runtime> Backend for Onnx<R> {
             ));
         }
         let picture = height * width * 3;
-        if picture == 0 || [height, width].iter().any(|side| side % STRIDES[2] != 0) {
+        if picture == 0 || [height, width].iter().any(|side| !side.is_multiple_of(STRIDES[2])) {
             return refused(format!(
                 "{height}×{width} is not a multiple of {}\nhint: use a size such as 640",
                 STRIDES[2]
             ));
         }
-        if pictures.is_empty() || pictures.len() % picture != 0 {
+        if pictures.is_empty() || !pictures.len().is_multiple_of(picture) {
             return refused(format!("{} bytes are not whole pictures of {height}×{width}", pictures.len()));
         }
         let images = pictures.len() / picture;

@@ -33,7 +33,7 @@ impl Tiling {
         let starts = |length: usize| -> Vec<usize> {
             let rest = length.saturating_sub(self.side);
             let count = rest.div_ceil(step);
-            (0..=count).map(|index| if count == 0 { 0 } else { index * rest / count }).collect()
+            (0..=count).map(|index| index * rest / count.max(1)).collect()
         };
         let mut tiles = Vec::new();
         for top in starts(height) {

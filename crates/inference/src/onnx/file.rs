@@ -114,9 +114,8 @@ pub(crate) fn describe(file: &[u8]) -> Result<Description, Refused> {
 fn texts(entry: &[u8]) -> Result<[&str; 2], Refused> {
     let mut pair = [""; 2];
     for field in Fields(entry) {
-        match field? {
-            (number @ (1 | 2), value) => pair[number as usize - 1] = value.text()?,
-            _ => {}
+        if let (number @ (1 | 2), value) = field? {
+            pair[number as usize - 1] = value.text()?;
         }
     }
     Ok(pair)
