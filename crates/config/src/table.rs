@@ -339,6 +339,8 @@ settings! {
     parent_run_id: Option<String> = None, Mlflow, key "mlflow.parent_run_id";
     /// Registered model that gets the best weights as a new version; its alias champion goes to the highest mAP50-95
     register: Option<String> = None, Mlflow, key "mlflow.register";
+    /// Log the best weights as ONNX too, beside the checkpoint, so that mlflow.onnx loads the model
+    onnx: bool = true, Mlflow, key "mlflow.onnx";
     /// Track use of CPU, memory, disk, network and GPU every 10 seconds
     system_metrics: bool = true, Mlflow, key "mlflow.system_metrics";
     /// Tags of the run

@@ -1,6 +1,7 @@
 //! `yolo11 server`: the tracking server, in this terminal until it is stopped.
 
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -29,15 +30,14 @@ pub(crate) fn command() -> Command {
         .args([
             option("host", "ADDRESS", "Address to listen on").default_value("127.0.0.1"),
             option("port", "PORT", "Port to listen on; 0 for a free one").default_value("5000").value_parser(value_parser!(u16)),
-            option("backend-store-uri", "URI", "Where runs are kept: sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE")
-                .default_value("sqlite:///tracking/tracking.db"),
-            option("artifacts-destination", "PLACE", "Where artifacts are kept: a folder or s3://BUCKET/PREFIX")
-                .default_value("tracking/artifacts"),
+            option("backend-store-uri", "URI", "Where runs are kept: sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE [default: MLFLOW_BACKEND_STORE_URI, else sqlite:///tracking/tracking.db]"),
+            option("artifacts-destination", "PLACE", "Where artifacts are kept: a folder or s3://BUCKET/PREFIX [default: MLFLOW_ARTIFACTS_DESTINATION, else tracking/artifacts]"),
             option("allowed-hosts", "NAMES", "More names under which it may be asked, with commas between; * for any"),
             option("auth-file", "FILE", "Who may ask: lines user:hash, made by --hash-password"),
             option("token-file", "FILE", "A token that lets one ask; the variable YOLO11_SERVER_TOKEN does too"),
             switch("insecure", "Let everybody ask who reaches it, on an address that is not this machine's alone"),
             option("max-upload-bytes", "BYTES", "The longest artifact").default_value("107374182400").value_parser(value_parser!(u64)),
+            option("pid-file", "FILE", "Hold a file with the process's number as long as the server runs"),
             option("ui-dir", "FOLDER", "Serve other pages: those of MLflow's wheel, mlflow/server/js/build"),
             switch("hash-password", "Read a password from stdin, print its hash for --auth-file, and end"),
         ])
@@ -52,11 +52,23 @@ fn text<'a>(matches: &'a ArgMatches, name: &str) -> &'a str {
     matches.get_one::<String>(name).map_or("", String::as_str)
 }
 
+/// An option, else a variable, which may hold a password that no list of processes is to show, else what is usual.
+fn setting(matches: &ArgMatches, name: &str, variable: &str, usual: &str) -> String {
+    let given = matches.get_one::<String>(name).cloned();
+    given.or_else(|| std::env::var(variable).ok().filter(|value| !value.is_empty())).unwrap_or_else(|| usual.to_owned())
+}
+
 pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     if matches.get_flag("hash-password") {
         return hash_password();
     }
-    let database = Location::parse(text(matches, "backend-store-uri")).map_err(|problem| {
+    let database = Location::parse(&setting(
+        matches,
+        "backend-store-uri",
+        "MLFLOW_BACKEND_STORE_URI",
+        "sqlite:///tracking/tracking.db",
+    ))
+    .map_err(|problem| {
         Failure::usage(format!("--backend-store-uri: {problem}"), "for example sqlite:///tracking/tracking.db")
     })?;
     if let Location::Sqlite(path) = &database
@@ -64,7 +76,8 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     {
         make_folder(folder)?;
     }
-    let artifacts = artifacts(text(matches, "artifacts-destination"))?;
+    let artifacts =
+        artifacts(&setting(matches, "artifacts-destination", "MLFLOW_ARTIFACTS_DESTINATION", "tracking/artifacts"))?;
     let auth = auth(matches)?;
     let host = text(matches, "host");
     let port = matches.get_one::<u16>("port").copied().unwrap_or(5000);
@@ -85,12 +98,13 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
         ui_folder: matches.get_one::<String>("ui-dir").map(PathBuf::from),
         longest_upload: matches.get_one::<u64>("max-upload-bytes").copied().unwrap_or(u64::MAX),
     };
-    serve(options, host, port)
+    serve(options, host, port, matches.get_one::<String>("pid-file").map(Path::new))
 }
 
-fn serve(options: Options, host: &str, port: u16) -> Result<(), Failure> {
+fn serve(options: Options, host: &str, port: u16, pid_file: Option<&Path>) -> Result<(), Failure> {
     let failed = |message: String, hint: &str| Failure::Server { message, hint: hint.to_owned() };
     let kept = format!("runs in {}, artifacts in {}", options.database.shown(), options.artifacts.shown());
+    let pid_file = pid_file.map(PidFile::hold).transpose()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 8)))
         .enable_all()
@@ -105,11 +119,51 @@ fn serve(options: Options, host: &str, port: u16) -> Result<(), Failure> {
             )
         })?;
         let address = yolo11_server::address(listener.local_addr()?);
+        if let Some(file) = &pid_file {
+            file.write(&address)?;
+        }
         terminal::say(&format!("tracking server at {address}, {kept}"));
         server.run(listener, stopped()).await?;
         terminal::say("tracking server stopped");
         Ok(())
     })
+}
+
+/// A file with this process's number and address, locked as long as it runs: whoever finds it unlocked knows that the server is gone.
+struct PidFile {
+    file: File,
+    path: PathBuf,
+}
+
+impl PidFile {
+    fn hold(path: &Path) -> Result<PidFile, Failure> {
+        let failed = |source| Failure::Write {
+            path: path.display().to_string(),
+            source,
+            hint: "--pid-file names a file in a folder that you may write to",
+        };
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            make_folder(folder)?;
+        }
+        let file = File::options().create(true).truncate(false).write(true).open(path).map_err(failed)?;
+        file.try_lock().map_err(|_| Failure::Server {
+            message: format!("a server runs already; it holds `{}`", path.display()),
+            hint: "`yolo11 services status` says where, `yolo11 services stop` ends it".to_owned(),
+        })?;
+        Ok(PidFile { file, path: path.to_owned() })
+    }
+
+    fn write(&self, address: &str) -> io::Result<()> {
+        let text = format!("{}\n{address}\n", std::process::id());
+        self.file.set_len(0)?;
+        (&self.file).write_all(text.as_bytes())
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
 }
 
 /// Ready when the program is asked to stop.
@@ -120,7 +174,10 @@ async fn stopped() {
         if let (Ok(mut terminate), Ok(mut interrupt)) =
             (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
         {
+            // A server in the background outlives the terminal that started it.
+            let hangup = signal(SignalKind::hangup());
             tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+            drop(hangup);
             return;
         }
     }
