@@ -63,7 +63,7 @@ pub fn ask(port: u16, method: &str, path: &str, headers: &[(&str, &str)], body: 
         body = unchunked(&body)?;
     } else {
         let length = head.lines().find_map(|line| {
-            line.to_ascii_lowercase().strip_prefix("content-length: ").map(|text| text.trim().parse())
+            line.to_ascii_lowercase().strip_prefix("content-length: ").map(|text| text.trim().parse::<usize>())
         });
         if let Some(Ok(length)) = length
             && method != "HEAD"
