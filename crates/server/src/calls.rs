@@ -48,6 +48,7 @@ pub const CALLS: &[Call] = &[
     call("POST", "runs/update", Write(runs::update)),
     call("POST", "runs/delete", Write(runs::delete)),
     call("POST", "runs/restore", Write(runs::restore)),
+    call("POST", "runs/purge", Write(runs::purge)),
     call("POST", "runs/search", ReadText(search::search)),
     call("POST", "runs/log-inputs", Write(datasets::log_inputs)),
     call("POST", "runs/outputs", Write(datasets::log_outputs)),

@@ -120,10 +120,7 @@ pub fn parse_order(text: &str) -> Result<(Key, bool), ApiError> {
     let mut reader = Reader { text, position: 0 };
     reader.space();
     let key = reader.key(true)?;
-    let ascending = match (reader.keyword("asc"), reader.keyword("desc")) {
-        (None, Some(())) => false,
-        _ => true,
-    };
+    let ascending = reader.keyword("asc").is_some() || reader.keyword("desc").is_none();
     reader.space();
     if !reader.is_at_end() {
         return Err(reader.wrong("`ASC` or `DESC` and no more"));
@@ -348,13 +345,13 @@ impl Clause {
     pub fn check(&self, kind: Kind) -> Result<(), ApiError> {
         use Operator::{Greater, GreaterOrEqual, ILike, In, IsNotNull, IsNull, Less, LessOrEqual, Like, NotIn};
         let name = &self.key.name;
-        let fits = match (kind, self.operator) {
-            (Kind::Number, Like | ILike | In | NotIn | IsNull | IsNotNull) => false,
-            (Kind::Text, IsNull | IsNotNull) => false,
-            (Kind::Text | Kind::OptionalText, Less | LessOrEqual | Greater | GreaterOrEqual) => false,
-            _ => true,
-        };
-        if !fits {
+        let unfit = matches!(
+            (kind, self.operator),
+            (Kind::Number, Like | ILike | In | NotIn | IsNull | IsNotNull)
+                | (Kind::Text, IsNull | IsNotNull)
+                | (Kind::Text | Kind::OptionalText, Less | LessOrEqual | Greater | GreaterOrEqual)
+        );
+        if unfit {
             return Err(ApiError::invalid(format!("invalid filter: `{name}` cannot be compared in that way")));
         }
         match (kind, &self.operand) {

@@ -3,6 +3,7 @@
 pub mod answer;
 mod api;
 mod files;
+pub(crate) mod graphql;
 mod pages;
 pub mod security;
 
@@ -53,6 +54,7 @@ async fn route(state: &Arc<State>, parts: &Parts, body: Body) -> Result<Response
         "/health" if reads => Ok(answer::text("OK")),
         "/version" if reads => Ok(answer::text(crate::MLFLOW_VERSION)),
         "/get-artifact" | "/model-versions/get-artifact" if reads => files::by_query(state, &path, parts).await,
+        "/graphql" if parts.method == Method::POST => graphql::serve(state, parts, body).await,
         _ if path.starts_with("/api/") || path.starts_with("/ajax-api/") => Err(no_endpoint(&path)),
         _ if reads => pages::serve(state, &path, parts).await,
         _ => Err(no_endpoint(&path)),

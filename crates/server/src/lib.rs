@@ -19,6 +19,14 @@ mod server;
 pub mod store;
 pub mod validate;
 
+/// Reads a question in GraphQL and forgets it: for the fuzzer.
+///
+/// # Errors
+/// It is not understood.
+pub fn read_graphql(text: &str) -> Result<(), error::ApiError> {
+    http::graphql::parse(text).map(drop)
+}
+
 pub use server::{Options, Server, address};
 
 /// The version of MLflow whose interface this is; official clients ask for it.

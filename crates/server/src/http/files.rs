@@ -65,8 +65,8 @@ pub(crate) async fn proxied(
             complete_parts(state, ArtifactPath::decode(path)?, parts, body).await
         }
         (Some(("abort", path)), &Method::POST) => {
-            let (path, body) = (ArtifactPath::decode(path)?, json_body(parts, body).await?);
-            let id = body.required("upload_id")?;
+            let body = json_body(parts, body).await?;
+            let (path, id) = (in_parts(ArtifactPath::decode(path)?, &body)?, body.required("upload_id")?);
             let artifacts = Arc::clone(&state.artifacts);
             blocking(move || artifacts.abort_parts(&path, &id)).await?;
             Ok(answer::json(StatusCode::OK, b"{}".to_vec()))
@@ -321,6 +321,12 @@ async fn json_body(parts: &Parts, body: Body) -> Result<crate::request::Request,
     crate::request::Request::from_json(&body.map_err(|_| ApiError::new(Code::TooLarge, "the body is too long"))?)
 }
 
+/// What an upload in parts is for: the address names the folder, and the body the client's own file, of which the name counts.
+fn in_parts(folder: ArtifactPath, body: &crate::request::Request) -> Result<ArtifactPath, ApiError> {
+    let local = body.text("path")?.unwrap_or_default();
+    folder.join(local.rsplit(['/', '\\']).next().unwrap_or_default())
+}
+
 async fn begin_parts(
     state: &Arc<State>,
     path: ArtifactPath,
@@ -330,6 +336,7 @@ async fn begin_parts(
     let origin = state.security.own_address(parts);
     let prefix = if parts.uri.path().starts_with("/ajax-api/") { "ajax-api" } else { "api" };
     let body = json_body(parts, body).await?;
+    let path = in_parts(path, &body)?;
     let count = body.int("num_parts")?.unwrap_or(0);
     if !(1..=MOST_PARTS).contains(&count) {
         return Err(ApiError::invalid(format!("`num_parts` is {count}; it must be between 1 and {MOST_PARTS}")));
@@ -370,6 +377,7 @@ async fn complete_parts(
     body: Body,
 ) -> Result<Response<Body>, ApiError> {
     let body = json_body(parts, body).await?;
+    let path = in_parts(path, &body)?;
     let id = body.required("upload_id")?;
     let mut parts = Vec::new();
     for part in body.objects("parts")? {

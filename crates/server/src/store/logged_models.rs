@@ -153,10 +153,11 @@ pub fn create(store: &mut Store<'_>, request: &Request) -> Result<Value, ApiErro
             if !fits {
                 return Err(ApiError::invalid(format!("`{id}` cannot be a model's id: m- and 32 hexadecimal digits")));
             }
-            if store.db.first("SELECT id FROM logged_models WHERE model_id = ?", values![&id], |_| ())?.is_some() {
-                return Err(ApiError::exists(format!("a logged model `{id}` exists already")));
+            // A wish: where it is taken the model gets another.
+            match store.db.first("SELECT id FROM logged_models WHERE model_id = ?", values![&id], |_| ())? {
+                Some(()) => format!("m-{}", names::id()?),
+                None => id,
             }
-            id
         }
     };
     let root = match experiment.artifact_location.is_empty() {

@@ -162,6 +162,19 @@ pub fn restore(store: &mut Store<'_>, request: &Request) -> Result<Value, ApiErr
     Ok(json!({}))
 }
 
+/// `runs/purge`, a call of this server's own: removes a deleted run for good, with all it logged. Its artifacts are not touched.
+pub fn purge(store: &mut Store<'_>, request: &Request) -> Result<Value, ApiError> {
+    let run_id = request.run_id()?;
+    let (run, info) = find(store, &run_id)?;
+    if info.lifecycle_stage != DELETED {
+        return Err(ApiError::invalid(format!(
+            "the run `{run_id}` is not deleted; only deleted runs are removed for good"
+        )));
+    }
+    store.db.run("DELETE FROM runs WHERE id = ?", values![run])?;
+    Ok(json!({}))
+}
+
 /// All that runs have logged, in the order of `infos`.
 pub(crate) fn whole(store: &mut Store<'_>, infos: Vec<(i64, RunInfo)>) -> Result<Vec<Run>, ApiError> {
     let places: HashMap<i64, usize> = infos.iter().enumerate().map(|(place, (run, _))| (*run, place)).collect();
