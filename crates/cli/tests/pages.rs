@@ -50,7 +50,9 @@ fn chromium() -> Option<PathBuf> {
 #[test]
 fn every_flow_of_the_pages_works_in_chromium() {
     let Some(python) = std::env::var_os("YOLO11_PYTHON_BROWSER") else {
-        eprintln!("skipped: YOLO11_PYTHON_BROWSER names no Python with Playwright (.ci/peers requirements-browser.txt prints one)");
+        eprintln!(
+            "skipped: YOLO11_PYTHON_BROWSER names no Python with Playwright (.ci/peers requirements-browser.txt prints one)"
+        );
         return;
     };
     let Some(chromium) = chromium() else {
