@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::{Value, json};
-use yolo11_test_servers::{Server, mlflow, python, run_python};
+use yolo11_test_servers::{Server, free_port, mlflow, python, run_python};
 
 const FILL: &str = include_str!("fill.py");
 const LOOK: &str = include_str!("look.py");
@@ -29,83 +29,100 @@ fn server(python: &Path, folder: &Path, name: &str) -> Server {
     mlflow(python, &folder, &backend, &["--artifacts-destination", &destination], &[])
 }
 
+/// This program's own server.
+fn own_server(folder: &Path) -> Server {
+    let folder = folder.join("own");
+    std::fs::create_dir_all(&folder).unwrap();
+    let port = free_port();
+    let command = [
+        env!("CARGO_BIN_EXE_yolo11"),
+        "server",
+        "--port",
+        &port.to_string(),
+        "--backend-store-uri",
+        &format!("sqlite:///{}/own.db", folder.display()),
+        "--artifacts-destination",
+        &folder.join("artifacts").display().to_string(),
+    ];
+    Server::new(&command.map(str::to_owned), &[], &folder, port, Some("/health"))
+}
+
+/// Experiments, runs, runs that were there, logged models, registered models, versions.
+fn counts(moved: &Value) -> [u64; 6] {
+    ["experiments", "runs", "runs_there", "models", "registered", "versions"].map(|name| moved[name].as_u64().unwrap())
+}
+
 #[test]
-fn a_server_moves_to_another_and_back() {
+fn a_server_moves_to_ours_on_to_another_and_back() {
     let Some(python) = python() else { return };
     let home = tempfile::tempdir().unwrap();
     let home = home.path();
-    let (first, second) = (server(&python, home, "first"), server(&python, home, "second"));
-    let (first, second) = (first.uri(), second.uri());
+    let (first, second, own) = (server(&python, home, "first"), server(&python, home, "second"), own_server(home));
+    let (first, second, own) = (first.uri(), second.uri(), own.uri());
     run_python(&python, FILL, &[&first], &[]);
     let look = |uri: &str| run_python(&python, LOOK, &[uri], &[]);
     let before = look(&first);
     assert_eq!(before["experiments"]["cells"]["runs"].as_object().unwrap().len(), 6, "{before}");
-    let folder = home.join("export").display().to_string();
+    let folder = |name: &str| home.join(name).display().to_string();
+    let export = folder("export");
 
-    let moved = told(&["export", &folder, "--from", &first]);
-    // Three runs of 1504 points (of which two are one) and one of one.
-    let counts = |moved: &Value| {
-        ["experiments", "runs", "runs_there", "models", "registered", "versions"]
-            .map(|name| moved[name].as_u64().unwrap())
-    };
+    let moved = told(&["export", &export, "--from", &first]);
     assert_eq!(counts(&moved), [3, 7, 0, 3, 1, 2], "{moved}");
+    // Three runs of 1504 points and one of one.
     assert_eq!(moved["points"], 3 * 1504 + 1);
-    let again = told(&["export", &folder, "--from", &first]);
+    let again = told(&["export", &export, "--from", &first]);
     // Three runs that were never ended may have got points since.
     assert_eq!((counts(&again)[2], &again["points"]), (4, &json!(1)), "{again}");
 
-    // Something of the target's own is there and stays.
-    run_python(
-        &python,
-        "import mlflow, sys\nmlflow.set_tracking_uri(sys.argv[1])\nmlflow.set_experiment('own')\nwith mlflow.start_run(run_name='own'): mlflow.log_metric('a', 1)\nprint('null')",
-        &[&second],
-        &[],
-    );
     // A file that was damaged on the way is named before anything of its run is called whole.
-    let files = Command::new("find").args([&folder, "-name", "weights.bin"]).output().unwrap();
+    let files = Command::new("find").args([&export, "-name", "weights.bin"]).output().unwrap();
     let damaged = String::from_utf8(files.stdout).unwrap().lines().next().unwrap().to_owned();
     let bytes = std::fs::read(&damaged).unwrap();
     std::fs::write(&damaged, &bytes[1..]).unwrap();
-    let output = tracking(&["import", &folder, "--to", &second]);
+    let output = tracking(&["import", &export, "--to", &own]);
     let text = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        output.status.code() == Some(1)
-            && text.contains(&format!("{damaged}: is not what was exported\nhint: export again")),
-        "{text}"
-    );
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains(&format!("{damaged}: is not what was exported\nhint: export again")), "{text}");
     std::fs::write(&damaged, &bytes).unwrap();
 
-    let moved = told(&["import", &folder, "--to", &second]);
+    // Ours keeps the ids.
+    let moved = told(&["import", &export, "--to", &own]);
     assert_eq!(counts(&moved)[0..2], [3, 7], "{moved}");
     assert!(counts(&moved)[2] < 7, "{moved}");
+    assert_eq!(look(&own), before);
+    let again = told(&["import", &export, "--to", &own]);
+    assert_eq!(counts(&again)[1..3], [7, 7], "{again}");
+
+    // MLflow does not: a table and tags name the old ones. What the target has of its own stays.
+    let script = "import mlflow, sys\nmlflow.set_tracking_uri(sys.argv[1])\nmlflow.set_experiment('own')\nwith mlflow.start_run(run_name='own'): mlflow.log_metric('a', 1)\nprint('null')";
+    run_python(&python, script, &[&second], &[]);
+    let onward = folder("onward");
+    told(&["export", &onward, "--from", &own]);
+    let moved = told(&["import", &onward, "--to", &second]);
+    assert_eq!(counts(&moved)[0..3], [3, 7, 0], "{moved}");
     let mut after = look(&second);
-    let own = after["experiments"].as_object_mut().unwrap().remove("own").unwrap();
-    assert_eq!(own["runs"]["own"]["status"], "FINISHED");
-    assert_eq!(after["experiments"], before["experiments"]);
-    assert_eq!(after["registry"], before["registry"]);
-    let mapping = std::fs::read_dir(&folder)
-        .unwrap()
-        .flatten()
-        .map(|entry| entry.path())
-        .find(|path| path.display().to_string().contains("mapping-"));
-    let mapping: Value = serde_json::from_slice(&std::fs::read(mapping.unwrap()).unwrap()).unwrap();
+    let alone = after["experiments"].as_object_mut().unwrap().remove("own").unwrap();
+    assert_eq!(alone["runs"]["own"]["status"], "FINISHED");
+    assert_eq!((&after["experiments"], &after["registry"]), (&before["experiments"], &before["registry"]));
+    let table = std::fs::read_dir(&onward).unwrap().map(|entry| entry.unwrap().path());
+    let table = table.into_iter().find(|path| path.display().to_string().contains("mapping-")).unwrap();
+    let table: Value = serde_json::from_slice(&std::fs::read(table).unwrap()).unwrap();
     for (name, old) in before["ids"].as_object().unwrap() {
-        assert_eq!(mapping["runs"][old.as_str().unwrap()], after["ids"][name], "{name}");
+        assert_ne!(*old, after["ids"][name]);
+        assert_eq!(table["runs"][old.as_str().unwrap()], after["ids"][name], "{name}");
     }
 
-    // Again: everything is there. And back: everything was made there.
-    let again = told(&["import", &folder, "--to", &second]);
-    assert_eq!(counts(&again)[1..3], [7, 7], "{again}");
-    assert_eq!(look(&second)["ids"].as_object().unwrap().len(), after["ids"].as_object().unwrap().len());
-    let back = home.join("back").display().to_string();
+    // And back: everything was made there.
+    let back = folder("back");
     told(&["export", &back, "--from", &second, "--experiment", "cells"]);
     let returned = told(&["import", &back, "--to", &first]);
     assert_eq!(counts(&returned)[0..3], [1, 6, 6], "{returned}");
     assert_eq!(look(&first), before);
 
-    check_gc(&python, &home.join("first/artifacts"), &first, &before);
+    check_gc(&python, &home.join("first/artifacts"), &first, &before, false);
+    check_gc(&python, &home.join("own/artifacts"), &own, &before, true);
 
-    let output = tracking(&["export", &folder, "--from", &second]);
+    let output = tracking(&["export", &export, "--from", &second]);
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(text.contains("the folder holds the export of another server\nhint: name an empty folder"), "{text}");
     let output = tracking(&["export", &back, "--from", &second, "--experiment", "cell"]);
@@ -114,7 +131,7 @@ fn a_server_moves_to_another_and_back() {
 }
 
 /// Of a deleted run and of what belongs to nobody everything goes, and nothing else.
-fn check_gc(python: &Path, artifacts: &Path, uri: &str, before: &Value) {
+fn check_gc(python: &Path, artifacts: &Path, uri: &str, before: &Value, removes_rows: bool) {
     let experiment = "1";
     let orphan = "0123456789abcdef0123456789abcdef";
     for (path, text) in
@@ -148,7 +165,13 @@ fn check_gc(python: &Path, artifacts: &Path, uri: &str, before: &Value) {
     assert!(text.contains("nothing was removed\nhint: --yes removes them for good"), "{text}");
 
     let removed = told(&["gc", "--from", uri, "--yes"]);
-    assert_eq!(removed["removed"], json!({"runs": 0, "runs_left": 1, "files": 2, "bytes": 10}));
+    assert_eq!(
+        removed["removed"],
+        json!({"runs": u8::from(removes_rows), "runs_left": u8::from(!removes_rows), "files": 2, "bytes": 10})
+    );
+    if removes_rows {
+        assert_eq!(told(&["gc", "--from", uri])["found"], json!([]));
+    }
     for path in [deleted, orphan] {
         assert!(!artifacts.join(experiment).join(path).join("artifacts").exists(), "{path}");
     }
