@@ -69,7 +69,7 @@ for model in client.search_registered_models():
     versions = {}
     for version in client.search_model_versions(f"name = '{model.name}'"):
         loaded = mlflow.pyfunc.load_model(f"models:/{model.name}/{version.version}")
-        versions[str(version.version)] = [version.description, tags(version.tags), names[version.run_id], loaded.predict([1, 2])]
+        versions[str(version.version)] = [version.description or "", tags(version.tags), names[version.run_id], loaded.predict([1, 2])]
     found["registry"][model.name] = {
         "tags": tags(model.tags),
         "aliases": {alias: str(version) for alias, version in model.aliases.items()},
