@@ -178,7 +178,7 @@ mod tests {
         assert_eq!(names(format!("{}, {}", at("c.webp"), at("b.jpg"))), ["c.webp", "b.jpg"]);
         assert_eq!(names(at("notes.md")), ["notes.md"]);
         assert_eq!(names("rtsp://host/door".into()), ["video door"]);
-        assert_eq!(names(format!("{}, 0", at("b.jpg"))), ["b.jpg", "video video0"]);
+        assert_eq!(names(format!("{}, 0", at("b.jpg"))), ["b.jpg", "video camera0"]);
     }
 
     #[test]
