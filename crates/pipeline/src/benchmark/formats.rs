@@ -94,7 +94,7 @@ pub fn compare(
         let bytes = size(&file);
         let backends = backends(settings, &format);
         if backends.is_empty() {
-            let note = Some("written only: what runs it is not part of this program".to_owned());
+            let note = Some("written, not run by this program".to_owned());
             rows.push(FormatRow { file: Some(file.clone()), bytes, note, ..FormatRow::new(&format) });
         }
         for backend in backends {
