@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use crate::kinds::{
-    BackendName, Batch, Cache, Device, ExportFormat, Freeze, Kind, OptimizerName, Pretrained, Range, Refusal, Resume,
-    Split,
+    BackendName, Batch, Cache, CheckpointFormat, Device, ExportFormat, Freeze, Kind, OptimizerName, Pretrained, Range,
+    Refusal, Resume, Split,
 };
 use crate::model::{ModelScale, ModelSource};
 use crate::node::Node;
@@ -157,6 +157,8 @@ settings! {
     patience: usize = 100, Training, range COUNT;
     /// Write a checkpoint every so many epochs; -1 writes best and last only
     save_period: i64 = -1, Training, range Range::at_least(-1.0);
+    /// What the .pt files hold: modules opens with ultralytics.YOLO, state_dict with torch.load(weights_only=True) and PyTorch alone
+    checkpoint_format: CheckpointFormat = CheckpointFormat::Modules, Training;
     /// Modules whose weights stay as they are: so many from the first, or a list of their numbers
     freeze: Freeze = Freeze::First(0), Training;
     /// Whether weights are used: false starts at random, a path loads that file into `model`
@@ -241,8 +243,16 @@ settings! {
     /// Number classes in COCO JSON as that data set's own files do: its 80 classes from 1 to 90
     coco_ids: bool = false, Validation;
 
-    /// What to look at: a picture, folder, glob pattern, .txt list of them, or a YAML list of these
+    /// What to look at: a picture, video, folder, glob pattern, .txt list of them, camera (0, /dev/video0), rtsp or http address, or a YAML list of these
     source: Vec<String> = Vec::new(), Prediction, default "none";
+    /// Write labelled pictures and videos
+    save: Option<bool> = None, Prediction, default "true; false for cameras and streams";
+    /// Look at every so many frames of a video
+    vid_stride: usize = 1, Prediction, range Range::between(1.0, 100_000.0);
+    /// Cut larger pictures into tiles of this side in pixels, for small objects
+    tile: Option<usize> = None, Prediction, range Range::between(64.0, 65_536.0);
+    /// Share of a tile that its neighbour has too
+    tile_overlap: f32 = 0.2, Prediction, range Range::between(0.0, 0.9);
     /// Write each picture's detections as a label file
     save_txt: bool = false, Prediction;
     /// Write the confidence as a sixth column of those files
@@ -252,6 +262,8 @@ settings! {
 
     /// Kind of file
     format: ExportFormat = ExportFormat::Onnx, Export;
+    /// Formats that `benchmark` compares: all, or some of pt, safetensors, onnx and the others that `format` takes, joined by commas; -half, -int8 or -nms may follow
+    formats: Vec<String> = Vec::new(), Export, default "all";
     /// The file to write
     file: Option<PathBuf> = None, Export, default "beside the weights, with the format's ending";
     /// Version of ONNX's operators
