@@ -297,6 +297,13 @@ choices! {
         /// An archive for `torch.jit.load`.
         TorchScript = "torchscript",
     }
+    /// What `best.pt`, `last.pt` and the others hold.
+    CheckpointFormat {
+        /// The tree of modules, as Ultralytics opens it.
+        Modules = "modules",
+        /// The state dictionary, as PyTorch alone opens it with `weights_only=True`.
+        StateDict = "state_dict",
+    }
     /// A part of a data set.
     Split {
         /// The part that trains.
