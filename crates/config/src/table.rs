@@ -251,6 +251,8 @@ settings! {
     opset: usize = 17, Export, range Range::between(13.0, 21.0);
     /// Let the file take any batch and any size in multiples of 32
     dynamic: bool = false, Export;
+    /// Compute convolutions in 8 bits, calibrated on the validation pictures of data (the share fraction of them)
+    int8: bool = false, Export;
     /// Suppress overlapping boxes inside the file, by conf (0.25), iou, max_det and agnostic_nms
     nms: bool = false, Export;
     /// Write the head's logits as they are, level by level, without decoding

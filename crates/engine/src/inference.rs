@@ -1,12 +1,14 @@
 //! The evaluation form: batch norm folded away, bias and activation applied while a band is in the cache, memory shared over time.
 
+use std::sync::Mutex;
+
 use yolo11_network::{BINS, Convolution, Model};
 
 use crate::arena::{Lifetime, Memory, place};
 use crate::cpu::attention::Heads as AttentionHeads;
 use crate::cpu::convolution::{Bytes, Input, PixelPass, forward_pass};
 use crate::cpu::kernels::Kernels;
-use crate::cpu::{Scratch, Shared, View, parallel, pool};
+use crate::cpu::{NO_RANGE, Scratch, Shared, View, join_ranges, parallel, pool};
 use crate::layout::{Layout, Region, Step};
 use crate::{Error, Heads, Images, check_size};
 
@@ -45,6 +47,17 @@ struct ConvolutionWork {
     residual: Option<View>,
     packed: usize,
     factors: usize,
+}
+
+/// What a convolution met in a batch: how a format of fewer bits should spread them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ConvolutionRanges {
+    /// Position of the convolution's weight in the network's tensors.
+    pub weight: usize,
+    /// Least and greatest value that it read.
+    pub input: [f32; 2],
+    /// Least and greatest sum with its bias, before activation and residual.
+    pub sum: [f32; 2],
 }
 
 impl InferenceSession {
@@ -146,7 +159,17 @@ impl InferenceSession {
 
     /// Runs on as many images as there are, at most the planned batch.
     pub fn forward<'a>(&mut self, images: impl Into<Images<'a>>) -> Result<Heads<'_>, Error> {
-        let images = images.into();
+        self.run(images.into(), None)
+    }
+
+    /// Runs like [`InferenceSession::forward`] and gives what each convolution met, in the order of running.
+    pub fn observe<'a>(&mut self, images: impl Into<Images<'a>>) -> Result<Vec<ConvolutionRanges>, Error> {
+        let mut observed = Vec::new();
+        self.run(images.into(), Some(&mut observed))?;
+        Ok(observed)
+    }
+
+    fn run(&mut self, images: Images, mut observed: Option<&mut Vec<ConvolutionRanges>>) -> Result<Heads<'_>, Error> {
         let count = images.count(self.layout.size, self.batch)?;
         self.scratch.fit();
         let values = self.values.shared();
@@ -161,7 +184,21 @@ impl InferenceSession {
                             Input::Values(Shared(pictures.as_ptr().cast_mut()), self.picture)
                         }
                     };
-                    self.convolve(work, &input, output, count, values, weights);
+                    // Before it runs: its output may take the place of its input.
+                    let met = observed.is_some().then(|| match (work.input, images) {
+                        // SAFETY: what the step reads was written by those before it.
+                        (Some(view), _) => unsafe { view.range_with(values, count, &vec![0.0; view.channels]) },
+                        (None, Images::Bytes(_)) => [0.0, 1.0],
+                        (None, Images::Values(pictures)) => {
+                            pictures.iter().fold(NO_RANGE, |range, &value| join_ranges(range, [value; 2]))
+                        }
+                    });
+                    let sum = Mutex::new(NO_RANGE);
+                    self.convolve(work, &input, output, count, (values, weights), met.map(|_| &sum));
+                    if let (Some(observed), Some(input)) = (&mut observed, met) {
+                        let sum = sum.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+                        observed.push(ConvolutionRanges { weight: work.convolution.weight, input, sum });
+                    }
                 }
                 Work::MaxPool { kernel, input } => {
                     pool::max_pool(self.kernels, *kernel, count, (values, input), output, None)
@@ -192,8 +229,8 @@ impl InferenceSession {
         input: &Input,
         output: &View,
         count: usize,
-        values: Shared,
-        weights: Shared,
+        (values, weights): (Shared, Shared),
+        sums: Option<&Mutex<[f32; 2]>>,
     ) {
         let kernels = self.kernels;
         let channels = work.convolution.output_channels;
@@ -206,6 +243,13 @@ impl InferenceSession {
                 work.pass.run_band(kernels, input, packed, (values, output), (image, band), false, &self.scratch);
                 let (row, rows) = work.pass.band(band);
                 let first = row * output.width;
+                if let Some(sums) = sums {
+                    let rows = View { height: rows, offset: output.at(image, first), ..*output };
+                    let bias = std::slice::from_raw_parts(weights.at(work.factors + channels), channels);
+                    let band = rows.range_with(values, 1, bias);
+                    let mut sums = sums.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                    *sums = join_ranges(*sums, band);
+                }
                 let residual = work.residual.map(|view| view.source(values, image, first));
                 (kernels.activate)(
                     output.source(values, image, first),

@@ -5,12 +5,17 @@
 //! traced and no other framework takes part: what is written is what the description says, with batch norm folded away.
 //! [`torchscript`] writes the same for `torch.jit.load`.
 
+mod calibration;
+mod lower;
 mod metadata;
+mod numbers;
 mod onnx;
 mod options;
+mod program;
 mod protobuf;
 mod torchscript;
 
+pub use calibration::{Calibration, ConvolutionRanges};
 pub use onnx::{OPSETS, onnx};
 pub use options::{ExportOptions, Head, Precision, Suppression};
 pub use torchscript::{Entry, torchscript};
@@ -51,6 +56,12 @@ pub enum Error {
         "nms=true: PyTorch has no operator that a TorchScript file could suppress with\nhint: export with format=onnx, or suppress where the file is used"
     )]
     NoSuppression,
+    /// 8 bits in a format that this program writes no 8 bits for.
+    #[error("int8=true: not written for format={format}\nhint: use format=onnx, or half=true for a smaller file")]
+    NoInt8 {
+        /// The format.
+        format: &'static str,
+    },
     /// The file would be larger than its format allows.
     #[error("the file would take {bytes} bytes, and a protobuf message holds 2 GiB at most")]
     TooLarge {

@@ -1,5 +1,7 @@
 //! The command `export`: writes weights as a file for other programs.
 
+mod calibrate;
+
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -8,9 +10,10 @@ use yolo11_checkpoint::save_archive;
 use yolo11_config::{Batch, ExportFormat, Settings};
 use yolo11_export::{ExportOptions, Head, Precision, Suppression, onnx, torchscript};
 
-use crate::Error;
 use crate::file::write_atomically;
+use crate::observers::Progress;
 use crate::weights::{self, Loaded};
+use crate::{Announcer, Error, compute};
 
 /// Confidence below which a detection is suppressed inside the file, unless the settings say otherwise.
 const CONFIDENCE: f32 = 0.25;
@@ -50,7 +53,21 @@ pub fn export(settings: &Settings) -> Result<ExportReport, Error> {
         Batch::Images(batch) if settings.is_given("batch") => batch,
         _ => 1,
     };
-    let options = options(settings, &loaded, batch);
+    let calibration = match settings.int8 {
+        true => {
+            let mut announcer = Announcer::new();
+            announcer.add(Progress::new(settings.verbose));
+            let pool = compute::pool(settings.threads)?;
+            Some(pool.install(|| calibrate::calibrate(settings, &loaded, &mut announcer))?)
+        }
+        false => None,
+    };
+    let precision = match &calibration {
+        Some((calibration, _)) => Precision::Int8(calibration),
+        None if settings.half => Precision::Float16,
+        None => Precision::Float32,
+    };
+    let options = options(settings, &loaded, batch, precision);
     let (format, ending) = match settings.format {
         ExportFormat::Onnx => ("onnx", "onnx"),
         ExportFormat::TorchScript => ("torchscript", "torchscript"),
@@ -76,7 +93,7 @@ pub fn export(settings: &Settings) -> Result<ExportReport, Error> {
     })
 }
 
-fn options<'a>(settings: &Settings, loaded: &'a Loaded, batch: usize) -> ExportOptions<'a> {
+fn options<'a>(settings: &Settings, loaded: &'a Loaded, batch: usize, precision: Precision<'a>) -> ExportOptions<'a> {
     let head = match (settings.raw, settings.nms) {
         (true, _) => Head::Raw,
         (false, false) => Head::Decoded,
@@ -93,7 +110,7 @@ fn options<'a>(settings: &Settings, loaded: &'a Loaded, batch: usize) -> ExportO
         batch,
         dynamic: settings.dynamic,
         opset: settings.opset,
-        precision: if settings.half { Precision::Float16 } else { Precision::Float32 },
+        precision,
         head,
     }
 }

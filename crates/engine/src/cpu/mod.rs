@@ -73,6 +73,14 @@ impl Scratch {
     }
 }
 
+/// Least and greatest of no values.
+pub(crate) const NO_RANGE: [f32; 2] = [f32::INFINITY, f32::NEG_INFINITY];
+
+/// Least and greatest of the values of both.
+pub(crate) fn join_ranges(one: [f32; 2], other: [f32; 2]) -> [f32; 2] {
+    [one[0].min(other[0]), one[1].max(other[1])]
+}
+
 /// Where a value lies in memory: channels-last, pixels row by row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct View {
@@ -104,6 +112,21 @@ impl View {
     /// Offset of an image's pixel.
     pub(crate) fn at(&self, image: usize, pixel: usize) -> usize {
         self.offset + image * self.image + pixel * self.pixel
+    }
+
+    /// Least and greatest of the values of the first `images` images, each with its channel's bias.
+    pub(crate) unsafe fn range_with(&self, memory: Shared, images: usize, bias: &[f32]) -> [f32; 2] {
+        let mut range = NO_RANGE;
+        for image in 0..images {
+            for pixel in 0..self.pixels() {
+                // SAFETY: the plan keeps views within their memory; nobody writes there meanwhile.
+                let values = unsafe { std::slice::from_raw_parts(memory.at(self.at(image, pixel)), self.channels) };
+                for (value, bias) in values.iter().zip(bias) {
+                    range = join_ranges(range, [value + bias; 2]);
+                }
+            }
+        }
+        range
     }
 
     /// The channels `first .. first + channels`.
