@@ -19,6 +19,15 @@ pub(crate) struct Form<'a> {
     pub dynamic: bool,
     /// Ranges for 8 bits.
     pub calibration: Option<&'a Calibration>,
+    /// Whether boxes are shares of the input's sides instead of pixels; sizes must be fixed.
+    pub shares: bool,
+}
+
+impl<'a> Form<'a> {
+    /// In float32, of one size, boxes in pixels.
+    pub fn fixed(calibration: Option<&'a Calibration>) -> Self {
+        Form { half: false, dynamic: false, calibration, shares: false }
+    }
 }
 
 /// Every node of the network and the head that the options ask for. With suppression the outputs are `boxes` `[batch, 4, anchors]`,
@@ -332,6 +341,11 @@ impl Lowering<'_> {
                 }
             }
         }
-        (self.constant("head/anchors", &[1, 2, count], centres), self.constant("head/strides", &[1, 1, count], strides))
+        let centres = self.constant("head/anchors", &[1, 2, count], centres);
+        if !self.form.shares {
+            return (centres, self.constant("head/strides", &[1, 1, count], strides));
+        }
+        let shares = [width, height, width, height].map(|side| strides.iter().map(move |stride| stride / side as f32));
+        (centres, self.constant("head/strides", &[1, 4, count], shares.into_iter().flatten().collect()))
     }
 }

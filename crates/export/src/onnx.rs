@@ -34,6 +34,7 @@ pub fn onnx(model: &Model, options: &ExportOptions) -> Result<Vec<u8>, Error> {
         half: options.precision == Precision::Float16,
         dynamic: options.dynamic,
         calibration: options.precision.calibration(),
+        shares: false,
     };
     let program = lower(model, options, form);
     let file = Message::new()

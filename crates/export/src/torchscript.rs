@@ -41,13 +41,13 @@ struct Weight<'a> {
 pub fn torchscript(model: &Model, options: &ExportOptions) -> Result<Vec<Entry>, Error> {
     check(model, options)?;
     if let Head::Suppressed(_) = options.head {
-        return Err(Error::NoSuppression);
+        return Err(Error::NoSuppression { format: "PyTorch" });
     }
     if options.precision.calibration().is_some() {
         return Err(Error::NoInt8 { format: "torchscript" });
     }
     let half = options.precision == Precision::Float16;
-    let program = lower(model, options, Form { half, dynamic: true, calibration: None });
+    let program = lower(model, options, Form { half, dynamic: true, ..Form::fixed(None) });
     let weights = weights(&program);
     let code = code::write(&program, &weights);
     let entry = |name: &str, content: Vec<u8>| Entry { name: format!("archive/{name}"), content };
