@@ -198,7 +198,7 @@ impl Writer {
             Operation::Upsample => {
                 let input = self.last(&inputs[0]);
                 let shape = vec![input.shape[0], 2 * input.shape[1], 2 * input.shape[2], input.shape[3]];
-                let sides = self.integers(&format!("{name}/sides"), &[2], &shape[1..3].to_vec());
+                let sides = self.integers(&format!("{name}/sides"), &[2], &shape[1..3]);
                 let inputs = [input.tensor, sides];
                 self.operator(&name, Builtin::ResizeNearestNeighbor, Options::Resize, &inputs, (shape, true))
             }

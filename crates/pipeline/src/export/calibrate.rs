@@ -33,8 +33,7 @@ pub(super) fn calibrate(
     let mut sessions = Sessions::new(1);
     let mut sums: BTreeMap<usize, [f64; 4]> = BTreeMap::new();
     let mut pictures = 0;
-    let mut batches = loader.epoch(0);
-    while let Some(batch) = batches.next() {
+    for batch in loader.epoch(0) {
         let batch = batch?;
         for met in sessions.of_size(&loaded.model, batch.size)?.observe(&batch.images)? {
             let sum = sums.entry(met.weight).or_default();
