@@ -215,3 +215,45 @@ fn sizes(shape: &[usize]) -> String {
         shape[1..].iter().rev().enumerate().map(|(place, size)| format!("{place}={size}")).collect();
     sizes.join(" ")
 }
+
+#[cfg(test)]
+mod tests {
+    use yolo11_network::{Network, Scale};
+
+    use super::*;
+
+    #[test]
+    fn every_value_is_made_once_and_read_once() {
+        let model = Model::initialise(&Network::yolo11(Scale::Nano, 2), 1);
+        let names = ["a".to_owned(), "b".to_owned()];
+        let options = ExportOptions {
+            names: &names,
+            size: [64, 96],
+            batch: 1,
+            dynamic: false,
+            opset: 17,
+            precision: Precision::Float32,
+            head: Head::Decoded,
+        };
+        let entries = ncnn(&model, &options).unwrap();
+        assert_eq!(entries, ncnn(&model, &options).unwrap());
+        let text = String::from_utf8(entries[0].content.clone()).unwrap();
+        let mut lines = text.lines();
+        assert_eq!(lines.next(), Some(MAGIC));
+        let counts: Vec<usize> = lines.next().unwrap().split(' ').map(|count| count.parse().unwrap()).collect();
+        let (mut made, mut read, mut layers) = (Vec::new(), Vec::new(), 0);
+        for line in lines {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let [inputs, outputs]: [usize; 2] = [2, 3].map(|word| words[word].parse().unwrap());
+            read.extend(words[4..4 + inputs].iter().map(|word| (*word).to_owned()));
+            assert!(read.iter().all(|blob| made.contains(blob)), "{line}");
+            made.extend(words[4 + inputs..4 + inputs + outputs].iter().map(|word| (*word).to_owned()));
+            layers += 1;
+        }
+        assert_eq!(counts, [layers, made.len()]);
+        read.push("out0".into());
+        made.sort();
+        read.sort();
+        assert_eq!(made, read);
+    }
+}

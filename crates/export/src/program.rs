@@ -150,3 +150,31 @@ impl Program {
         &self.steps[value].shape
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn eight_bits_hold_a_range_with_zero_and_weights_to_half_a_step() {
+        let spread = Spread::of([-0.5, 4.6]);
+        assert!((spread.scale - 5.1 / 255.0).abs() < 1e-7);
+        assert_eq!(spread.zero, -103);
+        // Zero belongs to every range, and a range of nothing can be divided by.
+        assert_eq!(Spread::of([2.0, 5.1]), Spread { scale: 5.1 / 255.0, zero: -128 });
+        assert!(Spread::of([0.0, 0.0]).scale > 0.0);
+        let convolution = Convolution {
+            weight: vec![1.0, -0.5, 0.26, 0.0, 0.0, 0.0],
+            bias: vec![0.0; 2],
+            output_channels: 2,
+            input_channels_per_group: 3,
+            kernel: 1,
+            stride: 1,
+            groups: 1,
+            quantised: None,
+        };
+        let weights = convolution.quantised_weights();
+        assert_eq!(weights.values, [127, -64, 33, 0, 0, 0]);
+        assert_eq!(weights.scales, [1.0 / 127.0, 1.0]);
+    }
+}

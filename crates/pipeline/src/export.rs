@@ -1,21 +1,25 @@
 //! The command `export`: writes weights as a file for other programs, and verifies it.
 
 mod calibrate;
-mod runtime;
+mod cost;
 mod target;
 mod verify;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::{Value, json};
 use yolo11_config::{Batch, ExportFormat, Settings};
+use yolo11_dataset::{Split, SplitName};
 use yolo11_export::{ExportOptions, Head, Precision, Suppression, ncnn, onnx, openvino, tflite, torchscript};
+use yolo11_inference::{Backend, BackendKind, ModelInfo, onnxruntime_is_installed};
+use yolo11_network::STRIDES;
 
 use crate::observers::Progress;
 use crate::weights::{self, Loaded};
-use crate::{Announcer, Error, compute};
-use runtime::Runtime;
+use crate::{Announcer, Error, compute, data};
+pub use cost::Cost;
 use target::{Content, Target};
 use verify::Cases;
 pub use verify::{Verification, tolerances};
@@ -40,6 +44,8 @@ pub struct ExportReport {
     pub calibrated_on: Option<usize>,
     /// How it was verified; none where its runtime is not at hand.
     pub verification: Option<Verification>,
+    /// What 8 bits cost, where that could be measured.
+    pub cost: Option<Cost>,
     /// How to verify it where its runtime is not at hand.
     pub advice: Option<String>,
     /// Seconds it took, with reading the weights.
@@ -71,9 +77,10 @@ fn write(settings: &Settings) -> Result<ExportReport, Error> {
     let settings = &loaded.suit(settings);
     let mut announcer = Announcer::new();
     announcer.add(Progress::new(settings.verbose));
-    let calibration = match settings.int8 {
-        true => Some(calibrate::calibrate(settings, &loaded, &mut announcer)?),
-        false => None,
+    let split = if settings.int8 { Some(validation_split(settings, &loaded, &mut announcer)?) } else { None };
+    let calibration = match &split {
+        Some(split) => Some(calibrate::calibrate(settings, &loaded, split)?),
+        None => None,
     };
     let (precision, name) = match &calibration {
         Some((calibration, _)) => (Precision::Int8(calibration), "int8"),
@@ -84,7 +91,21 @@ fn write(settings: &Settings) -> Result<ExportReport, Error> {
     let format = settings.format.name();
     let path = settings.file.clone().unwrap_or_else(|| beside(&loaded.path, settings.format));
     let target = Target::write(&path, &content(settings.format, &loaded, &options, &path)?)?;
-    let (verification, advice) = verify(settings, &loaded, &options, &target, &mut announcer)?;
+    let (mut verification, mut cost, mut advice) = (None, None, None);
+    match open(settings, &loaded, &options, &target)? {
+        Some(mut backend) => {
+            let cases = Cases::gather(settings, options.size, &mut announcer)?;
+            let found = cases.compare(&loaded, &options, backend.as_mut())?;
+            found.check(&path, precision)?;
+            verification = Some(found);
+            if let Some(split) = split.filter(|_| options.head == Head::Decoded) {
+                let measured = cost::measure(settings, &loaded, split, backend.as_mut())?;
+                measured.check(&path)?;
+                cost = Some(measured);
+            }
+        }
+        None => advice = Some(how_to_verify(settings.format)),
+    }
     let bytes = target.commit()?;
     let fixed = |size: usize| (!options.dynamic).then_some(size);
     Ok(ExportReport {
@@ -95,6 +116,7 @@ fn write(settings: &Settings) -> Result<ExportReport, Error> {
         precision: name,
         calibrated_on: calibration.as_ref().map(|(_, pictures)| *pictures),
         verification,
+        cost,
         advice,
         seconds: begun.elapsed().as_secs_f64(),
     })
@@ -132,31 +154,76 @@ fn content(
     })
 }
 
-/// Runs the file where its runtime is at hand; else says what would.
-fn verify(
+/// Pictures that show which values occur, and what 8 bits cost.
+fn validation_split(settings: &Settings, loaded: &Loaded, announcer: &mut Announcer) -> Result<Arc<Split>, Error> {
+    if settings.data.is_none() {
+        return Err(Error::Setup {
+            message: "int8=true needs pictures that show which values occur".into(),
+            hint: "add data=DATASET.yaml; its validation pictures are taken, or the share fraction=… of them".into(),
+        });
+    }
+    let description = data::open(settings, announcer)?;
+    let split = data::scan(&description, SplitName::Val, settings, announcer)?;
+    let (known, has) = (loaded.names.len(), split.names.len());
+    if known != has {
+        return Err(Error::Setup {
+            message: format!(
+                "{} knows {known} classes, {} has {has}",
+                loaded.path.display(),
+                description.file.display()
+            ),
+            hint: "calibrate weights on the data set they were trained for".into(),
+        });
+    }
+    Ok(split)
+}
+
+/// What runs the file, where it is at hand.
+fn open(
     settings: &Settings,
     loaded: &Loaded,
     options: &ExportOptions,
     target: &Target,
-    announcer: &mut Announcer,
-) -> Result<(Option<Verification>, Option<String>), Error> {
-    let format = settings.format.name();
-    let python = settings.python.clone().unwrap_or_else(|| "python3".into());
-    let Some(mut runtime) = Runtime::start(&python, format, target.temporary(), options.size)? else {
-        let package = match settings.format {
-            ExportFormat::Onnx => "onnxruntime",
-            ExportFormat::TorchScript => "torch numpy",
-            ExportFormat::TensorFlowLite => "ai-edge-litert",
-            ExportFormat::OpenVino => "openvino",
-            ExportFormat::Ncnn => "ncnn",
-        };
-        let command = format!("python3 -m venv check && check/bin/pip install {package}");
-        return Ok((None, Some(format!("{command}, then export again with python=check/bin/python"))));
+) -> Result<Option<Box<dyn Backend>>, Error> {
+    let path = target.temporary();
+    let refused = |error: yolo11_inference::Error| Error::Verification {
+        path: target.path().to_owned(),
+        reason: error.to_string().replace(&path.display().to_string(), "the file"),
     };
-    let cases = Cases::gather(settings, options.size, announcer)?;
-    let verification = cases.compare(loaded, options, &mut runtime)?;
-    verification.check(target.path(), options.precision)?;
-    Ok((Some(verification), None))
+    if settings.format == ExportFormat::Onnx {
+        let with = weights::open_options(settings, options.batch);
+        return match yolo11_inference::open(path, &with) {
+            Ok(backend) => Ok(Some(backend)),
+            // The reader in Rust takes its place where ONNX Runtime is missing, and does not know all that can be written.
+            Err(_) if !onnxruntime_is_installed(with.library.as_deref()) && with.backend == BackendKind::Auto => {
+                Ok(None)
+            }
+            Err(error) => Err(refused(error)),
+        };
+    }
+    let info = ModelInfo {
+        path: path.to_owned(),
+        names: loaded.names.clone(),
+        stride: STRIDES[STRIDES.len() - 1],
+        image_size: Some(options.size),
+        fixed_size: (!options.dynamic).then_some(options.size),
+        fixed_batch: (!options.dynamic).then_some(options.batch),
+    };
+    let python = settings.python.clone().unwrap_or_else(|| "python3".into());
+    yolo11_inference::open_in_python(&python, settings.format.name(), info).map_err(refused)
+}
+
+fn how_to_verify(format: ExportFormat) -> String {
+    let packages = match format {
+        ExportFormat::Onnx => {
+            return "python3 -m venv check && check/bin/pip install onnxruntime, then export again with onnxruntime=check".into();
+        }
+        ExportFormat::TorchScript => "torch numpy",
+        ExportFormat::TensorFlowLite => "ai-edge-litert",
+        ExportFormat::OpenVino => "openvino",
+        ExportFormat::Ncnn => "ncnn",
+    };
+    format!("python3 -m venv check && check/bin/pip install {packages}, then export again with python=check/bin/python")
 }
 
 fn options<'a>(settings: &Settings, loaded: &'a Loaded, precision: Precision<'a>) -> ExportOptions<'a> {
@@ -202,13 +269,14 @@ impl ExportReport {
         let calibrated =
             self.calibrated_on.map_or_else(String::new, |count| format!(" calibrated on {count} pictures"));
         format!(
-            "{}\n{}, {:.1} MB, input images [{}], {}{calibrated}, {:.1} s\n{verified}\n",
+            "{}\n{}, {:.1} MB, input images [{}], {}{calibrated}, {:.1} s\n{verified}\n{}",
             self.path.display(),
             self.format,
             self.bytes as f64 / 1e6,
             input.join(", "),
             self.precision,
-            self.seconds
+            self.seconds,
+            self.cost.map(|cost| cost.text() + "\n").unwrap_or_default()
         )
     }
 
@@ -226,9 +294,12 @@ impl ExportReport {
                 "runtime": verification.runtime,
                 "pictures": verification.pictures,
                 "source": verification.source,
+                "compared": verification.compared,
                 "boxes_px": verification.boxes,
                 "scores": verification.scores,
+                "all_scores": verification.anywhere,
             })),
+            "mAP50-95": self.cost.map(|cost| json!({"float32": cost.float32, "int8": cost.int8})),
             "seconds": self.seconds,
         })
     }

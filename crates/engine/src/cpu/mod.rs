@@ -7,6 +7,7 @@ pub(crate) mod pool;
 mod rows;
 mod simd;
 mod tiles;
+pub(crate) mod winograd;
 
 pub(crate) use rows::{Destination, Source};
 
@@ -74,10 +75,14 @@ impl Scratch {
 }
 
 /// Least and greatest of no values.
-pub(crate) const NO_RANGE: [f32; 2] = [f32::INFINITY, f32::NEG_INFINITY];
+const NO_RANGE: [f32; 2] = [f32::INFINITY, f32::NEG_INFINITY];
 
-/// Least and greatest of the values of both.
-pub(crate) fn join_ranges(one: [f32; 2], other: [f32; 2]) -> [f32; 2] {
+/// Least and greatest of some values.
+pub(crate) fn range(values: &[f32]) -> [f32; 2] {
+    values.iter().fold(NO_RANGE, |range, &value| join_ranges(range, [value; 2]))
+}
+
+fn join_ranges(one: [f32; 2], other: [f32; 2]) -> [f32; 2] {
     [one[0].min(other[0]), one[1].max(other[1])]
 }
 
@@ -114,19 +119,14 @@ impl View {
         self.offset + image * self.image + pixel * self.pixel
     }
 
-    /// Least and greatest of the values of the first `images` images, each with its channel's bias.
-    pub(crate) unsafe fn range_with(&self, memory: Shared, images: usize, bias: &[f32]) -> [f32; 2] {
-        let mut range = NO_RANGE;
-        for image in 0..images {
-            for pixel in 0..self.pixels() {
-                // SAFETY: the plan keeps views within their memory; nobody writes there meanwhile.
-                let values = unsafe { std::slice::from_raw_parts(memory.at(self.at(image, pixel)), self.channels) };
-                for (value, bias) in values.iter().zip(bias) {
-                    range = join_ranges(range, [value + bias; 2]);
-                }
-            }
-        }
-        range
+    /// Least and greatest of the values of the first `images` images.
+    pub(crate) unsafe fn range(&self, memory: Shared, images: usize) -> [f32; 2] {
+        let pixels = (0..images).flat_map(|image| (0..self.pixels()).map(move |pixel| (image, pixel)));
+        pixels.fold(NO_RANGE, |range_so_far, (image, pixel)| {
+            // SAFETY: the plan keeps views within their memory; nobody writes there meanwhile.
+            let values = unsafe { std::slice::from_raw_parts(memory.at(self.at(image, pixel)), self.channels) };
+            join_ranges(range_so_far, range(values))
+        })
     }
 
     /// The channels `first .. first + channels`.

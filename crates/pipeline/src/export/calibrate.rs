@@ -4,38 +4,26 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use yolo11_config::Settings;
-use yolo11_dataset::{Split, SplitName};
+use yolo11_dataset::Split;
+use yolo11_engine::InferenceSession;
 use yolo11_export::{Calibration, ConvolutionRanges};
 use yolo11_network::{Network, Operation};
 
-use crate::inference::Sessions;
 use crate::weights::Loaded;
-use crate::{Announcer, Error, data};
+use crate::{Error, data};
 
-/// Runs our engine on the share `fraction` of the validation pictures of `data` and gives the calibration with the number of pictures.
+/// Runs our engine on the share `fraction` of the pictures and gives the calibration with the number of pictures.
 ///
 /// Of each picture the least and greatest value counts, and of all pictures the mean of these: a single odd picture then costs the
 /// others little of their resolution.
-pub(super) fn calibrate(
-    settings: &Settings,
-    loaded: &Loaded,
-    announcer: &mut Announcer,
-) -> Result<(Calibration, usize), Error> {
-    if settings.data.is_none() {
-        return Err(Error::Setup {
-            message: "int8=true needs pictures that show which values occur".into(),
-            hint: "add data=DATASET.yaml; its validation pictures are taken, or the share fraction=… of them".into(),
-        });
-    }
-    let description = data::open(settings, announcer)?;
-    let split = share(&*data::scan(&description, SplitName::Val, settings, announcer)?, settings.fraction);
-    let loader = data::validation_loader(Arc::new(split), settings, 1)?;
-    let mut sessions = Sessions::new(1);
+pub(super) fn calibrate(settings: &Settings, loaded: &Loaded, split: &Split) -> Result<(Calibration, usize), Error> {
+    let loader = data::validation_loader(Arc::new(share(split, settings.fraction)), settings, 1, true)?;
+    let mut session = InferenceSession::plan(&loaded.model, 1, [settings.imgsz; 2])?;
     let mut sums: BTreeMap<usize, [f64; 4]> = BTreeMap::new();
     let mut pictures = 0;
     for batch in loader.epoch(0) {
         let batch = batch?;
-        for met in sessions.of_size(&loaded.model, batch.size)?.observe(&batch.images)? {
+        for met in session.observe(&batch.images)? {
             let sum = sums.entry(met.weight).or_default();
             let ends = [met.input[0], met.input[1], met.sum[0], met.sum[1]];
             sum.iter_mut().zip(ends).for_each(|(sum, end)| *sum += f64::from(end));

@@ -1,7 +1,7 @@
-"""Runs an exported file with the program it is for, on pictures that come in on stdin.
+"""Runs an exported file with the program it is for, on images that come in on stdin.
 
-Arguments: format, path, height, width. Says on stdout, a line of JSON, what runs it. Then, for each batch: a line with the number of
-pictures and their bytes [picture, height, width, 3] come in; for each output a line with its shape and its float32 values go out.
+Arguments: format, path. Says on stdout, a line of JSON, what runs it. Then, for each batch: a line of JSON with the shape
+[batch, 3, height, width] and the float32 values come in; for all outputs a line with their shapes and then their float32 values go out.
 Leaves with 3 where the program is not installed.
 """
 
@@ -9,7 +9,7 @@ import json
 import os
 import sys
 
-format, path, height, width = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+format, path = sys.argv[1:3]
 # What libraries print goes to stderr.
 out = os.fdopen(os.dup(1), "wb")
 os.dup2(2, 1)
@@ -17,15 +17,7 @@ os.dup2(2, 1)
 try:
     import numpy
 
-    if format == "onnx":
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        name = "ONNX Runtime " + onnxruntime.__version__
-        run = lambda images: session.run(None, {"images": images})
-    elif format == "torchscript":
+    if format == "torchscript":
         import torch
 
         module = torch.jit.load(path)
@@ -80,6 +72,8 @@ try:
             interpreter.invoke()
             outputs = [interpreter.get_tensor(output["index"]).copy() for output in given]
             if len(outputs) == 1:
+                # Shares of the input's sides.
+                height, width = images.shape[2:]
                 outputs[0][:, :4] *= numpy.float32([width, height, width, height]).reshape(1, 4, 1)
             return outputs
 
@@ -90,9 +84,9 @@ except ImportError as error:
 out.write(json.dumps({"runtime": name}).encode() + b"\n")
 out.flush()
 while line := sys.stdin.buffer.readline():
-    pictures = numpy.frombuffer(sys.stdin.buffer.read(int(line) * height * width * 3), numpy.uint8)
-    pictures = pictures.reshape(-1, height, width, 3).transpose(0, 3, 1, 2)
-    outputs = run(numpy.ascontiguousarray(pictures).astype(numpy.float32) / 255)
+    shape = json.loads(line)
+    images = numpy.frombuffer(sys.stdin.buffer.read(4 * int(numpy.prod(shape))), numpy.float32).reshape(shape).copy()
+    outputs = run(images)
     out.write(json.dumps([list(output.shape) for output in outputs]).encode() + b"\n")
     for output in outputs:
         out.write(numpy.ascontiguousarray(output, numpy.float32).tobytes())
