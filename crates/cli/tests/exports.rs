@@ -23,10 +23,10 @@ for file in files:
     print("FOUND " + json.dumps([[result.names[int(c)], float(s), *map(float, b)] for c, s, b in zip(boxes.cls, boxes.conf, boxes.xyxy)]))
 "#;
 
-/// Formats with the settings that they are written with beside the plain one.
+/// Formats with what runs them.
 const FORMATS: [(&str, &str); 5] = [
-    ("onnx", "onnx"),
-    ("torchscript", "torchscript"),
+    ("onnx", "onnxruntime 1."),
+    ("torchscript", "PyTorch 2."),
     ("openvino", "OpenVINO 20"),
     ("ncnn", "ncnn 1."),
     ("tflite", "LiteRT 2."),

@@ -44,20 +44,19 @@ try:
             os.path.join(path, "model.ncnn.bin")
         ):
             sys.exit("ncnn cannot read the model")
-        outputs = network.output_names()
+        blobs = network.output_names()
         name = "ncnn " + ncnn.__version__
 
         def run(images):
-            found = [[] for _ in outputs]
+            found = [[] for _ in blobs]
             for image in images:
                 extractor = network.create_extractor()
                 extractor.input("in0", ncnn.Mat(image))
-                for values, output in zip(found, outputs):
-                    values.append(numpy.array(extractor.extract(output)[1]))
+                for values, blob in zip(found, blobs):
+                    values.append(numpy.array(extractor.extract(blob)[1]))
             return [numpy.stack(values) for values in found]
 
     elif format == "tflite":
-        import ai_edge_litert
         from ai_edge_litert.interpreter import Interpreter
         from importlib.metadata import version
 
