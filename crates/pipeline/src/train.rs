@@ -68,7 +68,7 @@ fn train_and_track(
 ) -> Result<RunSummary, Error> {
     let mut tracked = None;
     let result =
-        compute::pool(settings.threads)?.install(|| prepare_and_run(settings, &mut announcer, stop, &mut tracked));
+        compute::pool(settings.threads)?.install(|| prepare_and_run(settings, &mut announcer, log, stop, &mut tracked));
     if let Err(error) = &result {
         announcer.announce_failure(error);
     }
@@ -81,6 +81,7 @@ fn train_and_track(
 fn prepare_and_run(
     settings: &Settings,
     announcer: &mut Announcer,
+    log: Option<&Path>,
     stop: &AtomicBool,
     tracked: &mut Option<TrackedRun>,
 ) -> Result<RunSummary, Error> {
@@ -131,7 +132,7 @@ fn prepare_and_run(
 
     if tracking::is_wanted(&settings, &environment) {
         let (place, splits) = (folder.path(), [&training, &validation]);
-        match tracking::track(&settings, &environment, place, resumed.is_some(), &description, splits) {
+        match tracking::track(&settings, &environment, place, resumed.is_some(), &description, splits, log) {
             Ok((observer, run)) => {
                 announcer.add(observer);
                 *tracked = Some(run);
