@@ -9,7 +9,7 @@ use yolo11_config::{Section, Settings, find, listing};
 use crate::failure::Failure;
 
 /// Options that are not settings.
-const OPTIONS: [&str; 3] = ["--json", "--help", "--version"];
+const OPTIONS: [&str; 4] = ["--json", "--jsonl", "--help", "--version"];
 
 /// Adds the settings to a subcommand: the arguments, and in its help the keys of `sections`.
 pub(crate) fn with_settings(command: Command, sections: &[Section]) -> Command {

@@ -21,6 +21,7 @@ pub mod state;
 pub mod train;
 pub mod val;
 pub mod validation;
+pub mod video;
 pub mod weights;
 
 pub use error::Error;

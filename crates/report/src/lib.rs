@@ -6,6 +6,7 @@
 //! - [`results`]: losses and metrics over the epochs; [`labels`]: what a data set's labels look like;
 //! - [`mosaic`]: the pictures of a batch side by side; [`boxes`]: labelled boxes on a picture.
 
+pub mod benchmark;
 pub mod boxes;
 mod chart;
 pub mod confusion;
