@@ -73,5 +73,5 @@ fn every_flow_of_the_pages_works_in_chromium() {
     let (out, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{out}\n{error}");
     assert!(out.ends_with("every flow passed\n"), "{out}\n{error}");
-    assert_eq!(out.matches("\nok  ").count() + 1, 29, "{out}");
+    assert_eq!(out.matches("\nok  ").count() + 1, 31, "{out}");
 }

@@ -265,15 +265,15 @@ fn fixed_batch(batch: usize, [height, width]: [usize; 2], classes: usize) -> (Ve
 impl BenchmarkReport {
     /// Ready to print: the whole step with its parts, in milliseconds.
     pub fn table(&self) -> String {
-        let what =
-            [&self.model, &self.backend].into_iter().flatten().map(|word| format!(" {word}")).collect::<String>();
+        let what = self.model.as_ref().map_or_else(String::new, |model| format!(" {model}"));
         let mut text = format!(
-            "{}{what}, batch {}, {} px, {} threads, {} repeats\n",
+            "{}{what}, batch {}, {} px, {} threads, {} repeats{}\n",
             self.subject.name(),
             self.batch,
             self.image_size,
             self.threads,
-            self.timings.first().map_or(0, |timing| timing.seconds.len())
+            self.timings.first().map_or(0, |timing| timing.seconds.len()),
+            self.backend.as_ref().map_or_else(String::new, |backend| format!(", run by {backend}"))
         );
         text += &format!("{:10}  {:>10}  {:>10}  {:>10}\n", "ms", "median", "best", "spread");
         for timing in &self.timings {

@@ -9,6 +9,7 @@ import time
 
 import compare_flows
 import models_flows
+import module_flows
 import run_flows
 import runs_flows
 import seed
@@ -104,6 +105,8 @@ def main():
     browser = Browser(chromium, sys.argv[1])
     try:
         step(browser, runs_flows.an_empty_server_tells_what_to_do)
+        step(browser, module_flows.modules_compute_what_they_say)
+        step(browser, module_flows.colours_are_told_apart_by_every_sight)
         ids = seed.seed(server, int(time.time() * 1000))
         for flow in (runs_flows.rows_hold_values_and_are_ordered, runs_flows.words_and_conditions_find_runs, runs_flows.columns_are_chosen,
                      runs_flows.runs_are_grouped_by_experiment, runs_flows.the_keyboard_selects_and_compares, runs_flows.deleted_runs_come_back,

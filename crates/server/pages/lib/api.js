@@ -47,12 +47,28 @@ function query(values) {
 
 export async function get(path, values = {}, options = {}) {
   const answer = await request(new URL(`${path}?${query(values)}`, ROOT), options);
-  return answer.json();
+  return understood(answer);
+}
+
+/** An answer that breaks off in the middle is no answer; one that is no JSON comes from something in between. */
+async function understood(answer) {
+  let text;
+  try {
+    text = await answer.text();
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ApiError("The server's answer broke off.", 0, "NO_ANSWER");
+  }
+  try {
+    return text.trim() ? JSON.parse(text) : {};
+  } catch {
+    throw new ApiError("What the server answered is not JSON: is something between it and this page?", answer.status, "NOT_JSON");
+  }
 }
 
 export async function send(path, body, { method = "POST", ...options } = {}) {
   const answer = await request(new URL(path, ROOT), { method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), ...options });
-  return answer.json().catch(() => ({}));
+  return understood(answer);
 }
 
 /** Every page of a search; `each` sees a page as soon as it is there and may end the search with `false`. */

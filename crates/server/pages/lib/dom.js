@@ -64,16 +64,19 @@ const ICONS = {
   trash: "M3 4.5h10M6.5 4V2.8h3V4M4.5 4.5l.6 8.7h5.8l.6-8.7",
 };
 
-export function icon(name) {
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  svg.setAttribute("viewBox", "0 0 16 16");
-  svg.setAttribute("aria-hidden", "true");
-  svg.setAttribute("class", "glyph");
-  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  path.setAttribute("d", ICONS[name]);
-  svg.append(path);
+/** A small drawing of one path, which says nothing: what it stands for is written beside it. */
+export function stroke(kind, box, line) {
+  const make = (tag, attributes) => {
+    const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+    return element;
+  };
+  const svg = make("svg", { viewBox: box, "aria-hidden": "true", class: kind });
+  svg.append(make("path", { d: line }));
   return svg;
 }
+
+export const icon = (name) => stroke("glyph", "0 0 16 16", ICONS[name]);
 
 /** A button; `label` is its text, or with an icon what it is called. */
 export function button(label, onclick, { glyph = null, kind = "", title = null, ...more } = {}) {

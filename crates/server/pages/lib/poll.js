@@ -74,7 +74,6 @@ export const connection = {
     for (const poller of this.pollers) {
       if (poller.failures > 0) poller.soon();
     }
-    dispatchEvent(new Event("server-back"));
   },
 
   fails(poller) {

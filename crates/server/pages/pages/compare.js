@@ -136,6 +136,8 @@ export class ComparePage {
 
   drawTab() {
     for (const [id] of TABS) set(document.getElementById(`tab-${id}`), { "aria-selected": String(id === this.tab), tabindex: id === this.tab ? "0" : "-1" });
+    // On a phone the tabs are wider than the window.
+    this.tabs.scrollLeft = document.getElementById(`tab-${this.tab}`).offsetLeft - this.tabs.offsetLeft - 60;
     this.panel.setAttribute("aria-labelledby", `tab-${this.tab}`);
     const shown = this[`show_${this.tab}`]();
     if (this.panel.firstElementChild !== shown) fill(this.panel, shown);

@@ -222,6 +222,8 @@ export class RunPage {
       const tab = document.getElementById(`tab-${id}`);
       set(tab, { "aria-selected": String(id === this.tab), tabindex: id === this.tab ? "0" : "-1", href: this.tabLink(id) });
     }
+    // On a phone the tabs are wider than the window.
+    this.tabs.scrollLeft = document.getElementById(`tab-${this.tab}`).offsetLeft - this.tabs.offsetLeft - 60;
     this.panel.setAttribute("aria-labelledby", `tab-${this.tab}`);
     this.main.dataset.tab = this.tab;
     const shown = this[`show_${this.tab}`]();

@@ -87,12 +87,15 @@ export class RunsPage {
       if (this.store.runs.size) { toast(error.message, { kind: "bad" }); return; }
       this.counted.classList.remove("busy");
       failure(this.place, error, () => this.load(wanted, filter));
-      addEventListener("server-back", () => { if (!this.gone && this.loaded === null) this.load(wanted, filter); }, { once: true });
     }
   }
 
-  poll(signal) {
-    return this.loaded === null ? api.experiments({ signal }).then(() => true) : this.store.poll(signal);
+  async poll(signal) {
+    if (this.loaded !== null) return this.store.poll(signal);
+    // The first look failed: as soon as the server answers there is another.
+    await api.experiments({ signal });
+    if (!this.gone) this.update(route.current());
+    return true;
   }
 
   arrived(ids) {
@@ -176,9 +179,10 @@ export class RunsPage {
     const chosen = this.query.get("cols") ? route.list(this.query.get("cols")) : load("columns", null);
     if (chosen) return chosen;
     // What is usual is decided by the first runs, and stays while they change.
-    if (!this.usual || this.usualFor !== this.loaded) {
+    const held = `${this.loaded} ${this.query.get("group")}`;
+    if (!this.usual || this.usualFor !== held) {
       this.usual = standard([...this.store.runs.values()].slice(0, 500), this.store.experiments, this.query.get("group") === "1", Boolean(this.only));
-      if (this.store.runs.size) this.usualFor = this.loaded;
+      if (this.store.runs.size) this.usualFor = held;
     }
     return this.usual;
   }

@@ -1,6 +1,6 @@
 // A line chart a person can ask: hover or arrow keys read values, a drag or + and − zoom, a table gives the numbers.
 
-import { h, fill, button, announce } from "../lib/dom.js";
+import { h, fill, button, announce, stroke } from "../lib/dom.js";
 import { figure } from "../lib/format.js";
 import { draw, extent } from "./plot.js";
 import { elapsedLabel } from "./scale.js";
@@ -312,14 +312,8 @@ export class LineChart {
 
 /** A short stroke in a curve's colour and dashes. */
 export function swatch(look) {
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  svg.setAttribute("class", "swatch");
-  svg.setAttribute("viewBox", "0 0 20 8");
-  svg.setAttribute("aria-hidden", "true");
-  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  path.setAttribute("d", "M0 4h20");
-  path.style.stroke = `var(${look.name})`;
-  path.style.strokeDasharray = look.dash.join(" ");
-  svg.append(path);
+  const svg = stroke("swatch", "0 0 20 8", "M0 4h20");
+  svg.firstElementChild.style.stroke = `var(${look.name})`;
+  svg.firstElementChild.style.strokeDasharray = look.dash.join(" ");
   return svg;
 }
