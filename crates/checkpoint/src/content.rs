@@ -15,12 +15,19 @@ pub(crate) struct Content<'a> {
     pub best_fitness: Option<f64>,
     pub date: Option<String>,
     pub version: Option<String>,
+    /// What the file calls its model, such as `SegmentationModel (yolo11n-seg.yaml)`.
+    pub kind: Option<String>,
 }
 
 impl Content<'_> {
     /// Fits the tensors into a network. `length` is the file's, a bound on what it can hold.
     pub fn into_checkpoint(self, length: usize) -> Result<Checkpoint, Problem> {
-        let model = model::assemble(&self.tensors, length)?;
+        let model = model::assemble(&self.tensors, length).map_err(|problem| match (problem, &self.kind) {
+            (Problem::Architecture { problem, hint }, Some(kind)) => {
+                Problem::Architecture { problem: format!("it holds a {kind}: {problem}"), hint }
+            }
+            (problem, _) => problem,
+        })?;
         let classes = model.network().classes;
         let mut names = self.names.unwrap_or_default();
         names.truncate(classes);

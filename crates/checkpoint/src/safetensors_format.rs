@@ -103,6 +103,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Content<'_>, Problem> {
         best_fitness: json("best_fitness").and_then(|value| number(&value)),
         date: metadata.get("date").cloned(),
         version: metadata.get("version").cloned(),
+        kind: None,
     })
 }
 

@@ -92,8 +92,19 @@ impl<'a> Reader<'a> {
             best_fitness: number("best_fitness"),
             date: text("date"),
             version: text("version"),
+            kind: self.kind(weights),
             tensors,
         })
+    }
+
+    /// The class of a pickled model and the name of its architecture, fit for a message.
+    fn kind(&self, model: NodeId) -> Option<String> {
+        let tree = &self.tree;
+        let Node::Instance(instance) = tree.get(model) else { return None };
+        let (_, class) = tree.global(instance.class)?;
+        let architecture = tree.field(model, "yaml").and_then(|yaml| tree.field(yaml, "yaml_file"));
+        let architecture = architecture.and_then(|name| tree.text(name)).map(|name| format!(" ({})", shown(name)));
+        Some(shown(class) + &architecture.unwrap_or_default())
     }
 
     fn is_module(&self, id: NodeId) -> bool {

@@ -81,6 +81,8 @@ torch.save(net, "module.pt")
 torch.save(weights, "legacy.pt", _use_new_zipfile_serialization=False)
 torch.save(DetectionModel("yolov8n.yaml", verbose=False).state_dict(), "yolov8n.pt")
 torch.save(DetectionModel("yolov8n.yaml", verbose=False), "yolov8n_module.pt")
+from ultralytics import YOLO
+YOLO("yolo11n-seg.yaml").save("segmentation.pt")
 torch.save(net.eval().fuse(verbose=False).state_dict(), "fused.pt")
 class Evil:
     def __reduce__(self):
@@ -116,6 +118,11 @@ fn what_pytorch_writes_in_other_ways_is_read() {
         ("legacy.pt", "written in PyTorch's old format (before 1.6)"),
         ("yolov8n.pt", "these are not the weights of a YOLO11 detector: "),
         ("yolov8n_module.pt", "`model.12.cv1.bn.bias` was not expected"),
+        ("yolov8n_module.pt", "yolov8n_module.pt: it holds a DetectionModel (yolov8n.yaml): these are not the weights"),
+        (
+            "segmentation.pt",
+            "segmentation.pt: it holds a SegmentationModel (yolo11n-seg.yaml): these are not the weights",
+        ),
         ("fused.pt", "multiplied into the convolutions (fused)"),
         ("evil.pt", "the file names code to run (`posix.system`); it was refused and nothing was executed"),
     ] {

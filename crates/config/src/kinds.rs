@@ -310,6 +310,13 @@ choices! {
         /// TensorFlow Lite, now LiteRT.
         TensorFlowLite = "tflite" | "litert",
     }
+    /// What `best.pt`, `last.pt` and the others hold.
+    CheckpointFormat {
+        /// The tree of modules, as Ultralytics opens it.
+        Modules = "modules",
+        /// The state dictionary, as PyTorch alone opens it with `weights_only=True`.
+        StateDict = "state_dict",
+    }
     /// A part of a data set.
     Split {
         /// The part that trains.

@@ -26,7 +26,8 @@ mod table;
 
 pub use error::{Error, Origin};
 pub use kinds::{
-    BackendName, Batch, Cache, Device, ExportFormat, Freeze, OptimizerName, Pretrained, Range, Resume, Split,
+    BackendName, Batch, Cache, CheckpointFormat, Device, ExportFormat, Freeze, OptimizerName, Pretrained, Range,
+    Resume, Split,
 };
 pub use lookup::find;
 pub use model::{ModelScale, ModelSource};

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use crate::kinds::{
-    BackendName, Batch, Cache, Device, ExportFormat, Freeze, Kind, OptimizerName, Pretrained, Range, Refusal, Resume,
-    Split,
+    BackendName, Batch, Cache, CheckpointFormat, Device, ExportFormat, Freeze, Kind, OptimizerName, Pretrained, Range,
+    Refusal, Resume, Split,
 };
 use crate::model::{ModelScale, ModelSource};
 use crate::node::Node;
@@ -157,6 +157,8 @@ settings! {
     patience: usize = 100, Training, range COUNT;
     /// Write a checkpoint every so many epochs; -1 writes best and last only
     save_period: i64 = -1, Training, range Range::at_least(-1.0);
+    /// What the .pt files hold: modules opens with ultralytics.YOLO, state_dict with torch.load(weights_only=True) and PyTorch alone
+    checkpoint_format: CheckpointFormat = CheckpointFormat::Modules, Training;
     /// Modules whose weights stay as they are: so many from the first, or a list of their numbers
     freeze: Freeze = Freeze::First(0), Training;
     /// Whether weights are used: false starts at random, a path loads that file into `model`

@@ -124,7 +124,7 @@ fn prepare_and_run(
     let finished = resumed.as_ref().map_or(0, |resumed| resumed.state.counters.epoch);
     announcer.add(ResultsTable::open(folder.file("results.csv"), finished)?);
     let save_period = usize::try_from(settings.save_period).ok().filter(|&period| period > 0);
-    announcer.add(Checkpoints::new(folder.path(), save_period)?);
+    announcer.add(Checkpoints::new(folder.path(), save_period, settings.checkpoint_format)?);
     if settings.plots {
         // Behind the table, from which it draws the results.
         announcer.add(Plots::new(folder.path(), training.clone(), validation.clone(), validation_batch(batch)));

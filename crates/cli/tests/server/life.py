@@ -120,7 +120,7 @@ seen["registry"] = [str(found.version), found.description, dict(found.tags), fou
 predicted = mlflow.pyfunc.load_model("models:/detectors@champion").predict(numpy.ones((1, 2), dtype=numpy.float32))
 seen["predicted"] = predicted["y"].tolist()
 logged = client.search_logged_models([experiment.experiment_id], filter_string="metrics.mAP50 > 0.5")
-seen["logged model"] = [logged[0].name, str(logged[0].status), dict(logged[0].params), [(m.key, m.value) for m in logged[0].metrics]]
+seen["logged model"] = [logged[0].name, str(logged[0].status), logged[0].params["imgsz"], [m.value for m in logged[0].metrics if m.key == "mAP50"]]
 client.delete_registered_model_alias("detectors", "champion")
 client.rename_registered_model("detectors", "finders")
 client.delete_model_version("finders", "1")

@@ -30,7 +30,7 @@ fn lives(python: &Path, arguments: &[&str], environment: &[(&str, &str)]) {
         "note": "a note",
         "input": ["toy", "training"],
         "history": [20, 0, 19, 0.5 / 19.0],
-        "root": [["all", true, null], ["config", true, null], ["plain text.txt", false, 5], ["table.json", false, 58]],
+        "root": [["all", true, null], ["config", true, null], ["plain text.txt", false, 5], ["table.json", false, 61]],
         "images": 2,
         "fetched": 1_280_000,
         "table": {"class": ["cat", "dog"], "map": [0.5, 0.75]},
@@ -54,7 +54,7 @@ fn lives(python: &Path, arguments: &[&str], environment: &[(&str, &str)]) {
         "tag gone": false,
         "registry": ["2", "the best so far", {"checked": "yes"}, true, ["champion"], "Identity", {"champion": "2"}, 2, ["detectors"]],
         "predicted": [[1.0, 1.0]],
-        "logged model": ["detector", "READY", {"imgsz": "640"}, [["mAP50", 0.9]]],
+        "logged model": ["detector", "READY", "640", [0.9]],
         "versions left": ["2"],
         "version gone": "RESOURCE_DOES_NOT_EXIST",
         "experiment deleted": ["deleted", "deleted"],
@@ -68,7 +68,6 @@ fn lives(python: &Path, arguments: &[&str], environment: &[(&str, &str)]) {
     }
 }
 
-/// An address of a database as `yolo11 server` takes it: SQLAlchemy's does too.
 #[test]
 fn the_official_client_lives_on_sqlite_and_a_folder() {
     let Some(python) = servers::python() else { return };

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use yolo11_checkpoint::{Checkpoint, Value, save_pt};
+use yolo11_checkpoint::{Checkpoint, Value, save_pt, save_state_dict};
+use yolo11_config::CheckpointFormat;
 
 use super::log::timestamp;
 use crate::event::{EpochReport, RunDescription, TrainingState};
@@ -17,6 +18,7 @@ pub const STATE_FILE: &str = "last.state.safetensors";
 pub struct Checkpoints {
     folder: PathBuf,
     save_period: Option<usize>,
+    format: CheckpointFormat,
     run: Option<RunDescription>,
     saved: Vec<PathBuf>,
     last_report: Option<EpochReport>,
@@ -24,10 +26,10 @@ pub struct Checkpoints {
 
 impl Checkpoints {
     /// Writes into `<run>/weights`; with `save_period` also `epoch<N>.pt` every so many epochs.
-    pub fn new(run_folder: &Path, save_period: Option<usize>) -> Result<Self, Error> {
+    pub fn new(run_folder: &Path, save_period: Option<usize>, format: CheckpointFormat) -> Result<Self, Error> {
         let folder = run_folder.join("weights");
         create_folder(&folder)?;
-        Ok(Checkpoints { folder, save_period, run: None, saved: Vec::new(), last_report: None })
+        Ok(Checkpoints { folder, save_period, format, run: None, saved: Vec::new(), last_report: None })
     }
 
     fn save_weights(&mut self, name: &str, state: &TrainingState) -> Result<(), Error> {
@@ -47,7 +49,10 @@ impl Checkpoints {
             version: Some(env!("CARGO_PKG_VERSION").to_owned()),
         };
         let path = self.folder.join(name);
-        save_pt(&path, &checkpoint)?;
+        match self.format {
+            CheckpointFormat::Modules => save_pt(&path, &checkpoint)?,
+            CheckpointFormat::StateDict => save_state_dict(&path, &checkpoint)?,
+        }
         self.saved.push(path);
         Ok(())
     }
