@@ -1,7 +1,7 @@
 //! SQLite in a file, with its write-ahead log: readers do not wait for the writer.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{ErrorCode, ToSql};
@@ -30,10 +30,15 @@ impl Sqlite {
         sqlite.connection.busy_timeout(LOCK_WAIT).map_err(|error| sqlite.told(&error))?;
         sqlite.connection.set_prepared_statement_cache_capacity(256);
         // FULL: an answered write survives a power cut too.
-        sqlite
-            .connection
-            .execute_batch("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA cache_size=-4096; PRAGMA journal_size_limit=67108864;")
-            .map_err(|error| sqlite.told(&error))?;
+        let pragmas = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA cache_size=-4096; PRAGMA journal_size_limit=67108864;";
+        let began = Instant::now();
+        // Two programs that open a new file at once may be told that it is locked without any waiting.
+        while let Err(error) = sqlite.connection.execute_batch(pragmas) {
+            if error.sqlite_error_code() != Some(ErrorCode::DatabaseBusy) || began.elapsed() > LOCK_WAIT {
+                return Err(sqlite.told(&error));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
         Ok(sqlite)
     }
 
