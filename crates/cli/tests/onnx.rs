@@ -1,10 +1,13 @@
 //! Exported files in the hands of the programs they are for: onnx's checker, ONNX Runtime, OpenCV, PyTorch and ultralytics, beside
 //! our own engine on the same pictures. Needs the reference data (`YOLO11_SHARED`) and a Python with these (`YOLO11_PYTHON`).
 
+mod common;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use common::random;
 use serde_json::{Value, json};
 use yolo11_checkpoint::Checkpoint;
 use yolo11_dataset::decode::decode_file;
@@ -12,7 +15,7 @@ use yolo11_dataset::letterbox;
 use yolo11_detection::decode::decode;
 use yolo11_detection::{Detection, Heads, NmsSettings, detect};
 use yolo11_engine::InferenceSession;
-use yolo11_network::{Model, Network, Scale, TensorKind};
+use yolo11_network::{Model, Scale};
 
 /// Runs the jobs that it reads from stdin.
 const RUN: &str = include_str!("onnx_run.py");
@@ -194,28 +197,6 @@ fn trained(bench: &Bench) -> Model {
     yolo11_checkpoint::load(&bench.weights()).unwrap().model
 }
 
-/// A model of random weights whose values neither die out nor explode on the way to the head.
-fn lively(scale: Scale) -> Model {
-    let network = Network::yolo11(scale, 3);
-    // In the deepest network a smaller one would blow float32's rounding up to half a pixel in any two programs.
-    let variance = if scale == Scale::ExtraLarge { 0.17 } else { 0.14 };
-    let mut model = Model::initialise(&network, 3);
-    let kinds: Vec<TensorKind> = network.tensors().iter().map(|spec| spec.kind).collect();
-    for (index, kind) in kinds.into_iter().enumerate() {
-        let uneven = |place: usize| (place * 37 % 19) as f32 / 18.0 - 0.5;
-        for (place, value) in model.tensor_mut(index).iter_mut().enumerate() {
-            match kind {
-                TensorKind::NormWeight => *value = 1.0 + 0.4 * uneven(place),
-                TensorKind::NormBias | TensorKind::RunningMean => *value = 0.2 * uneven(place + index),
-                TensorKind::RunningVar => *value = variance,
-                TensorKind::ConvBias => *value = 3.0 * uneven(place),
-                _ => {}
-            }
-        }
-    }
-    model
-}
-
 #[test]
 fn a_file_of_fixed_size_gives_what_the_engine_gives() {
     let Some(bench) = Bench::new() else { return };
@@ -369,7 +350,8 @@ fn all_five_scales_agree() {
     let Some(bench) = Bench::new() else { return };
     for scale in Scale::ALL {
         let weights = bench.folder.path().join(format!("{}.safetensors", scale.model_name()));
-        let model = lively(scale);
+        // In the deepest network livelier ones would blow float32's rounding up to half a pixel in any two programs.
+        let model = random(scale, if scale == Scale::ExtraLarge { 0.17 } else { 0.14 });
         let names = ["cat", "dog", "driver's cab"].map(String::from).to_vec();
         yolo11_checkpoint::save_safetensors(&weights, &Checkpoint::new(model.clone(), names)).unwrap();
         let file = bench.export(&weights, &format!("{}.onnx", scale.model_name()), &["dynamic=true"]);

@@ -252,7 +252,14 @@ macro_rules! choices {
             }
 
             fn show(&self) -> Value {
-                Value::String(match self { $(Self::$variant => $word),* }.to_owned())
+                Value::String(self.name().to_owned())
+            }
+        }
+
+        impl $type {
+            /// The word for it in settings.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $word),* }
             }
         }
     )*};
@@ -296,6 +303,12 @@ choices! {
         Onnx = "onnx",
         /// An archive for `torch.jit.load`.
         TorchScript = "torchscript",
+        /// OpenVINO's intermediate representation.
+        OpenVino = "openvino",
+        /// NCNN's text and binary.
+        Ncnn = "ncnn",
+        /// TensorFlow Lite, now LiteRT.
+        TensorFlowLite = "tflite" | "litert",
     }
     /// What `best.pt`, `last.pt` and the others hold.
     CheckpointFormat {

@@ -270,6 +270,10 @@ settings! {
     opset: usize = 17, Export, range Range::between(13.0, 21.0);
     /// Let the file take any batch and any size in multiples of 32
     dynamic: bool = false, Export;
+    /// Compute convolutions in 8 bits, calibrated on the validation pictures of data (the share fraction of them)
+    int8: bool = false, Export;
+    /// A Python with the runtime of the file's format, to verify the file in
+    python: Option<PathBuf> = None, Export, default "python3 where it has the runtime";
     /// Suppress overlapping boxes inside the file, by conf (0.25), iou, max_det and agnostic_nms
     nms: bool = false, Export;
     /// Write the head's logits as they are, level by level, without decoding

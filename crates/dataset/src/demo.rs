@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use rayon::prelude::*;
 
-use crate::Error;
 use crate::random::Random;
+use crate::{Error, Picture};
 use objects::Kind;
 use paint::Painting;
 
@@ -67,6 +67,16 @@ pub fn generate(folder: &Path, seed: u64) -> Result<PathBuf, Error> {
         return if description.is_file() { Ok(description) } else { Err(error) };
     }
     Ok(description)
+}
+
+/// Pictures of the kind that the set holds, drawn in memory.
+pub fn pictures(count: usize, seed: u64) -> Vec<Picture> {
+    (0..count)
+        .map(|number| {
+            let scene = draw(&mut Random::new(&[seed, 0, number as u64]));
+            Picture { height: scene.height, width: scene.width, pixels: scene.pixels }
+        })
+        .collect()
 }
 
 fn make(folder: &Path, seed: u64) -> Result<(), Error> {

@@ -7,7 +7,7 @@ use crate::cpu::attention::Heads as AttentionHeads;
 use crate::cpu::convolution::{Bytes, Finish, Input, PixelPass, forward_pass};
 use crate::cpu::kernels::Kernels;
 use crate::cpu::winograd::Winograd;
-use crate::cpu::{Scratch, Shared, View, parallel, pool};
+use crate::cpu::{Scratch, Shared, View, parallel, pool, range};
 use crate::layout::{Layout, Region, Step};
 use crate::{Error, Heads, Images, check_size};
 
@@ -85,6 +85,17 @@ impl Pass {
             Pass::Winograd(winograd) => winograd.pack(kernels, weights, packed),
         }
     }
+}
+
+/// What a convolution met in a batch: how a format of fewer bits should spread them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ConvolutionRanges {
+    /// Position of the convolution's weight in the network's tensors.
+    pub weight: usize,
+    /// Least and greatest value that it read.
+    pub input: [f32; 2],
+    /// Least and greatest sum with its bias, before activation and residual.
+    pub sum: [f32; 2],
 }
 
 impl InferenceSession {
@@ -185,7 +196,17 @@ impl InferenceSession {
 
     /// Runs on as many images as there are, at most the planned batch.
     pub fn forward<'a>(&mut self, images: impl Into<Images<'a>>) -> Result<Heads<'_>, Error> {
-        let images = images.into();
+        self.run(images.into(), None)
+    }
+
+    /// Runs like [`InferenceSession::forward`] and gives what each convolution met, in the order of running.
+    pub fn observe<'a>(&mut self, images: impl Into<Images<'a>>) -> Result<Vec<ConvolutionRanges>, Error> {
+        let mut observed = Vec::new();
+        self.run(images.into(), Some(&mut observed))?;
+        Ok(observed)
+    }
+
+    fn run(&mut self, images: Images, mut observed: Option<&mut Vec<ConvolutionRanges>>) -> Result<Heads<'_>, Error> {
         let count = images.count(self.layout.size, self.batch)?;
         self.scratch.fit();
         let values = self.values.shared();
@@ -200,7 +221,21 @@ impl InferenceSession {
                             Input::Values(Shared(pictures.as_ptr().cast_mut()), self.picture)
                         }
                     };
-                    self.convolve(work, &input, output, count, values, weights);
+                    let (silu, residual) = (work.convolution.silu, work.residual);
+                    if let Some(observed) = &mut observed {
+                        let read = match (work.input, images) {
+                            // SAFETY: what the step reads was written by those before it.
+                            (Some(view), _) => unsafe { view.range(values, count) },
+                            (None, Images::Bytes(_)) => [0.0, 1.0],
+                            (None, Images::Values(pictures)) => range(pictures),
+                        };
+                        // Once for its sums alone, before what they become is computed.
+                        self.convolve(work, &input, output, count, (values, weights), (false, None));
+                        // SAFETY: the step has just written there.
+                        let sum = unsafe { output.range(values, count) };
+                        observed.push(ConvolutionRanges { weight: work.convolution.weight, input: read, sum });
+                    }
+                    self.convolve(work, &input, output, count, (values, weights), (silu, residual));
                 }
                 Work::MaxPool { kernel, input } => {
                     pool::max_pool(self.kernels, *kernel, count, (values, input), output, None)
@@ -231,11 +266,10 @@ impl InferenceSession {
         input: &Input,
         output: &View,
         count: usize,
-        values: Shared,
-        weights: Shared,
+        (values, weights): (Shared, Shared),
+        (silu, residual): (bool, Option<View>),
     ) {
         let kernels = self.kernels;
-        let silu = work.convolution.silu;
         match &work.pass {
             Pass::Direct(pass) => {
                 let bands = pass.bands();
@@ -243,7 +277,7 @@ impl InferenceSession {
                     let place = (task / bands, task % bands);
                     // SAFETY: tasks write different rows; the plan made all places.
                     unsafe {
-                        let finish = Finish { bias: weights.at(work.bias), silu, residual: work.residual };
+                        let finish = Finish { bias: weights.at(work.bias), silu, residual };
                         let packed = weights.at(work.packed);
                         let to = (values, output);
                         pass.run_band(kernels, input, packed, to, place, false, Some(finish), &self.scratch);

@@ -15,7 +15,7 @@ mod optimiser;
 mod training;
 
 pub use ema::{Ema, EmaSettings};
-pub use inference::InferenceSession;
+pub use inference::{ConvolutionRanges, InferenceSession};
 pub use optimiser::{Optimiser, OptimiserKind, OptimiserSettings, Rates, RestoreError, StepReport};
 pub use training::TrainingSession;
 

@@ -1,7 +1,7 @@
 //! What the plan promises: the same bits for any number of threads and any planned batch.
 
 use yolo11_engine::{Error, Gradients, InferenceSession, TrainingSession};
-use yolo11_network::{Model, Network, Scale};
+use yolo11_network::{Model, Network, Operation, Scale};
 
 fn pool(threads: usize) -> rayon::ThreadPool {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap()
@@ -86,4 +86,29 @@ fn wrong_sizes_are_errors() {
     let mut session = TrainingSession::plan(&network, 1, [64, 64]).unwrap();
     let message = session.forward(&mut model, &pictures(2, [64, 64])).err().unwrap();
     assert!(matches!(message, Error::Length { given: 24576, wanted: 12288, .. }), "{message}");
+}
+
+#[test]
+fn observed_ranges_are_those_of_the_values() {
+    let network = Network::yolo11(Scale::Nano, 3);
+    let model = Model::initialise(&network, 1);
+    let mut session = InferenceSession::plan(&model, 2, [64, 96]).unwrap();
+    let images: Vec<u8> = (0..2 * 64 * 96 * 3).map(|place| (place * 31 % 251) as u8).collect();
+    let heads = session.forward(&images).unwrap();
+    let span = |values: &[f32]| values.iter().fold([f32::MAX, f32::MIN], |[a, b], &v| [a.min(v), b.max(v)]);
+    let scores = span(heads.scores);
+    let observed = session.observe(&images).unwrap();
+    let convolutions = network.nodes.iter().filter(|node| matches!(node.operation, Operation::Convolution(_)));
+    assert_eq!(observed.len(), convolutions.count());
+    assert_eq!(observed[0].input, [0.0, 1.0]);
+    // The head's last convolutions have no activation: their sums are the outputs.
+    let last = |level: usize| {
+        let weight = network.tensor_index(&format!("model.23.cv3.{level}.2.weight")).unwrap();
+        observed.iter().find(|ranges| ranges.weight == weight).unwrap().sum
+    };
+    let levels = [0, 1, 2].map(last);
+    let all = levels.iter().fold([f32::MAX, f32::MIN], |[a, b], level| [a.min(level[0]), b.max(level[1])]);
+    assert!((all[0] - scores[0]).abs() < 1e-5 && (all[1] - scores[1]).abs() < 1e-5, "{all:?} {scores:?}");
+    // What a SiLU makes is never below its minimum.
+    assert!(observed[1].input[0] >= -0.2785 && observed[1].input[1] <= observed[0].sum[1]);
 }

@@ -5,14 +5,25 @@
 //! traced and no other framework takes part: what is written is what the description says, with batch norm folded away.
 //! [`torchscript`] writes the same for `torch.jit.load`.
 
+mod calibration;
+mod lower;
 mod metadata;
+mod ncnn;
+mod numbers;
 mod onnx;
+mod openvino;
 mod options;
+mod program;
 mod protobuf;
+mod tflite;
 mod torchscript;
 
+pub use calibration::{Calibration, ConvolutionRanges};
+pub use ncnn::ncnn;
 pub use onnx::{OPSETS, onnx};
+pub use openvino::openvino;
 pub use options::{ExportOptions, Head, Precision, Suppression};
+pub use tflite::tflite;
 pub use torchscript::{Entry, torchscript};
 
 /// Why a network cannot be written as asked.
@@ -46,11 +57,34 @@ pub enum Error {
         /// How many classes.
         classes: usize,
     },
-    /// Suppression inside a TorchScript file.
+    /// Suppression inside a file of a format that has no operator for it.
     #[error(
-        "nms=true: PyTorch has no operator that a TorchScript file could suppress with\nhint: export with format=onnx, or suppress where the file is used"
+        "nms=true: {format} has no operator that a file could suppress with\nhint: export with format=onnx, or suppress where the file is used"
     )]
-    NoSuppression,
+    NoSuppression {
+        /// The format.
+        format: &'static str,
+    },
+    /// Free sizes in a format whose files have one.
+    #[error(
+        "dynamic=true: a file of {format} has one input size\nhint: choose it with imgsz, or export with format=onnx"
+    )]
+    NotDynamic {
+        /// The format.
+        format: &'static str,
+    },
+    /// Batches in a format that takes one picture at a time.
+    #[error("batch: a file of {format} takes one picture at a time\nhint: leave batch out")]
+    NoBatch {
+        /// The format.
+        format: &'static str,
+    },
+    /// 8 bits in a format that this program writes no 8 bits for.
+    #[error("int8=true: not written for format={format}\nhint: use format=onnx, or half=true for a smaller file")]
+    NoInt8 {
+        /// The format.
+        format: &'static str,
+    },
     /// The file would be larger than its format allows.
     #[error("the file would take {bytes} bytes, and a protobuf message holds 2 GiB at most")]
     TooLarge {

@@ -13,9 +13,10 @@ pub(crate) fn metadata(model: &Model, options: &ExportOptions) -> Vec<(&'static 
     let [height, width] = options.size;
     let suppressed = matches!(options.head, Head::Suppressed(_));
     let arguments = format!(
-        "{{'batch': {}, 'half': {}, 'dynamic': {}, 'opset': {}, 'nms': {}}}",
+        "{{'batch': {}, 'half': {}, 'int8': {}, 'dynamic': {}, 'opset': {}, 'nms': {}}}",
         options.batch,
         truth(options.precision == Precision::Float16),
+        truth(options.precision.calibration().is_some()),
         truth(options.dynamic),
         options.opset,
         truth(suppressed),
@@ -49,10 +50,42 @@ pub(crate) fn json(model: &Model, options: &ExportOptions) -> String {
         "imgsz": options.size,
         "names": names,
         "channels": 3,
-        "args": {"batch": options.batch, "half": options.precision == Precision::Float16, "dynamic": true, "nms": false},
+        "args": arguments(options),
         "end2end": false,
     })
     .to_string()
+}
+
+/// The same as YAML, for formats whose readers look for `metadata.yaml` beside the file.
+pub(crate) fn yaml(model: &Model, options: &ExportOptions) -> String {
+    let [height, width] = options.size;
+    let mut text = String::new();
+    for (key, value) in metadata(model, options) {
+        let _ = match key {
+            "names" => write!(text, "names:\n{}", yaml_names(options.names)),
+            "imgsz" => writeln!(text, "imgsz: [{height}, {width}]"),
+            "stride" | "batch" | "channels" => writeln!(text, "{key}: {value}"),
+            "end2end" => writeln!(text, "end2end: false"),
+            "args" => writeln!(text, "args: {}", arguments(options)),
+            _ => writeln!(text, "{key}: {}", Value::from(value)),
+        };
+    }
+    text
+}
+
+/// A JSON text is a YAML text.
+fn yaml_names(names: &[String]) -> String {
+    names.iter().enumerate().map(|(class, name)| format!("  {class}: {}\n", Value::from(name.as_str()))).collect()
+}
+
+fn arguments(options: &ExportOptions) -> Value {
+    json!({
+        "batch": options.batch,
+        "half": options.precision == Precision::Float16,
+        "int8": options.precision.calibration().is_some(),
+        "dynamic": options.dynamic,
+        "nms": matches!(options.head, Head::Suppressed(_)),
+    })
 }
 
 fn truth(value: bool) -> &'static str {

@@ -3,18 +3,20 @@
 //! Source: <https://github.com/onnx/onnx/blob/main/docs/IR.md> and the operators' pages beside it.
 
 mod graph;
-mod head;
 mod layers;
+mod suppression;
 
 use std::ops::RangeInclusive;
 
 use yolo11_network::Model;
 
+use crate::lower::{Form, lower};
 use crate::metadata::metadata;
 use crate::options::check;
+use crate::program::Program;
 use crate::protobuf::Message;
-use crate::{Error, ExportOptions, Precision};
-use graph::{Dimension, Element, Graph};
+use crate::{Error, ExportOptions, Head, Precision};
+use graph::{Dimension, Graph};
 
 /// The operator versions that can be written.
 pub const OPSETS: RangeInclusive<usize> = 13..=21;
@@ -28,24 +30,13 @@ pub fn onnx(model: &Model, options: &ExportOptions) -> Result<Vec<u8>, Error> {
         return Err(Error::Opset { given: options.opset });
     }
     check(model, options)?;
-    let element = match options.precision {
-        Precision::Float32 => Element::Float32,
-        Precision::Float16 => Element::Float16,
+    let form = Form {
+        half: options.precision == Precision::Float16,
+        dynamic: options.dynamic,
+        calibration: options.precision.calibration(),
+        shares: false,
     };
-    let mut graph = Graph::new(element);
-    let values = layers::write(&mut graph, model, options);
-    head::write(&mut graph, model.network(), options, &values);
-    let [height, width] = options.size;
-    let dimension = |name, size| if options.dynamic { Dimension::Any(name) } else { Dimension::Fixed(size) };
-    graph.input(
-        "images",
-        [
-            dimension("batch", options.batch),
-            Dimension::Fixed(3),
-            dimension("height", height),
-            dimension("width", width),
-        ],
-    );
+    let program = lower(model, options, form);
     let file = Message::new()
         .int(1, ir_version(options.opset))
         .bytes(2, "yolo11")
@@ -55,12 +46,39 @@ pub fn onnx(model: &Model, options: &ExportOptions) -> Result<Vec<u8>, Error> {
             14,
             metadata(model, options).into_iter().map(|(key, value)| Message::new().bytes(1, key).bytes(2, value)),
         )
-        .message(7, graph.finish(&model.network().scale.model_name()))
+        .message(7, graph(&program, options).finish(&model.network().scale.model_name()))
         .into_bytes();
     match i32::try_from(file.len()) {
         Ok(_) => Ok(file),
         Err(_) => Err(Error::TooLarge { bytes: file.len() }),
     }
+}
+
+fn graph(program: &Program, options: &ExportOptions) -> Graph {
+    /// Names of what is free, by output and axis.
+    const FREE: [[&str; 2]; 3] = [["rows0", "columns0"], ["rows1", "columns1"], ["rows2", "columns2"]];
+    let mut graph = Graph::default();
+    let values = layers::write(&mut graph, program, options.dynamic);
+    let free = |name, size| if options.dynamic { Dimension::Any(name) } else { Dimension::Fixed(size) };
+    let [height, width] = options.size;
+    let batch = free("batch", options.batch);
+    graph.input("images", &[batch, Dimension::Fixed(3), free("height", height), free("width", width)]);
+    if let Head::Suppressed(suppression) = &options.head {
+        let [boxes, scores] = [0, 1].map(|output: usize| values[program.outputs[output].1].as_str());
+        let rows = suppression::write(&mut graph, boxes, scores, suppression);
+        graph.output("output0", &rows, &[batch, Dimension::Fixed(suppression.max_detections), Dimension::Fixed(6)]);
+        return graph;
+    }
+    for (index, (name, value)) in program.outputs.iter().enumerate() {
+        let shape = program.shape(*value);
+        let mut dimensions = vec![batch, Dimension::Fixed(shape[1])];
+        match options.head {
+            Head::Raw => dimensions.extend([2, 3].map(|axis| free(FREE[index.min(2)][axis - 2], shape[axis]))),
+            _ => dimensions.push(free("anchors", shape[2])),
+        }
+        graph.output(name, &values[*value], &dimensions);
+    }
+    graph
 }
 
 /// The version of the file format that came with an opset, so that readers of that time take it.

@@ -2,7 +2,7 @@
 
 use yolo11_network::Model;
 
-use crate::Error;
+use crate::{Calibration, Error};
 
 /// What a file is to be like.
 #[derive(Clone, Debug)]
@@ -18,19 +18,31 @@ pub struct ExportOptions<'a> {
     /// Version of ONNX's operators, one of [`OPSETS`](crate::OPSETS).
     pub opset: usize,
     /// How weights are stored and the network's layers computed.
-    pub precision: Precision,
+    pub precision: Precision<'a>,
     /// What comes out.
     pub head: Head,
 }
 
 /// The numbers of weights and layers. Input and outputs are float32 either way, and so is the decoding of boxes: half precision
 /// has steps of 0.5 pixels at 640.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Precision {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Precision<'a> {
     /// float32
     Float32,
     /// float16
     Float16,
+    /// Convolutions in 8 bits, weights symmetric and channel by channel, what they read and sum by their calibrated ranges; the rest
+    /// in float32.
+    Int8(&'a Calibration),
+}
+
+impl<'a> Precision<'a> {
+    pub(crate) fn calibration(self) -> Option<&'a Calibration> {
+        match self {
+            Precision::Int8(calibration) => Some(calibration),
+            _ => None,
+        }
+    }
 }
 
 /// What comes out of the file.

@@ -7,11 +7,13 @@
 mod code;
 mod pickle;
 
-use half::f16;
-use yolo11_network::{Model, Operation};
+use yolo11_network::Model;
 
+use crate::lower::{Form, lower};
 use crate::metadata::json;
+use crate::numbers::{halves, singles};
 use crate::options::check;
+use crate::program::{Operation, Program};
 use crate::{Error, ExportOptions, Head, Precision};
 
 /// One file of an archive.
@@ -24,10 +26,11 @@ pub struct Entry {
 }
 
 /// A constant of the module: its shape and values.
-struct Weight {
+struct Weight<'a> {
     name: String,
     shape: Vec<usize>,
-    values: Vec<f32>,
+    values: &'a [f32],
+    half: bool,
 }
 
 /// Writes a model as the entries of a TorchScript archive (a zip archive whose entries are stored, not compressed). Batch and size
@@ -38,26 +41,27 @@ struct Weight {
 pub fn torchscript(model: &Model, options: &ExportOptions) -> Result<Vec<Entry>, Error> {
     check(model, options)?;
     if let Head::Suppressed(_) = options.head {
-        return Err(Error::NoSuppression);
+        return Err(Error::NoSuppression { format: "PyTorch" });
     }
-    let weights = weights(model);
+    if options.precision.calibration().is_some() {
+        return Err(Error::NoInt8 { format: "torchscript" });
+    }
     let half = options.precision == Precision::Float16;
-    let code = code::write(model.network(), &weights, options);
+    let program = lower(model, options, Form { half, dynamic: true, ..Form::fixed(None) });
+    let weights = weights(&program);
+    let code = code::write(&program, &weights);
     let entry = |name: &str, content: Vec<u8>| Entry { name: format!("archive/{name}"), content };
     let mut entries = vec![
-        entry("data.pkl", pickle::module(&weights, half)),
+        entry("data.pkl", pickle::module(&weights)),
         entry("byteorder", b"little".to_vec()),
         entry("code/__torch__.py", code.into_bytes()),
         entry("constants.pkl", pickle::NO_CONSTANTS.to_vec()),
         entry("extra/config.txt", json(model, options).into_bytes()),
     ];
     for (number, weight) in weights.iter().enumerate() {
-        let content = match half {
-            true => {
-                let halves = weight.values.iter().map(|value| value.clamp(f16::MIN.to_f32(), f16::MAX.to_f32()));
-                halves.flat_map(|value| f16::from_f32(value).to_le_bytes()).collect()
-            }
-            false => weight.values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        let content = match weight.half {
+            true => halves(weight.values),
+            false => singles(weight.values),
         };
         entries.push(entry(&format!("data/{number}"), content));
     }
@@ -65,17 +69,21 @@ pub fn torchscript(model: &Model, options: &ExportOptions) -> Result<Vec<Entry>,
     Ok(entries)
 }
 
-/// Weight and bias of every convolution in turn, batch norm folded in.
-fn weights(model: &Model) -> Vec<Weight> {
+/// Weight and bias of every convolution in turn, and what else is constant.
+fn weights(program: &Program) -> Vec<Weight<'_>> {
     let mut weights = Vec::new();
-    for node in &model.network().nodes {
-        if let Operation::Convolution(convolution) = &node.operation {
-            let folded = model.fold(convolution);
-            let (kernel, output) = (convolution.kernel, convolution.output_channels);
-            let shape = vec![output, convolution.input_channels_per_group(), kernel, kernel];
-            let name = node.name.replace('.', "_");
-            weights.push(Weight { name: format!("{name}_weight"), shape, values: folded.weight });
-            weights.push(Weight { name: format!("{name}_bias"), shape: vec![output], values: folded.bias });
+    for step in &program.steps {
+        let half = step.half;
+        let mut add = |what: &str, shape: Vec<usize>, values| {
+            weights.push(Weight { name: code::attribute(step, what), shape, values, half });
+        };
+        match &step.operation {
+            Operation::Convolution(convolution) => {
+                add("_weight", convolution.weight_shape().to_vec(), convolution.weight.as_slice());
+                add("_bias", vec![convolution.output_channels], &convolution.bias);
+            }
+            Operation::Constant(values) if !step.shape.is_empty() => add("", step.shape.clone(), values),
+            _ => {}
         }
     }
     weights

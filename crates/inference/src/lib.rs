@@ -11,6 +11,7 @@ mod onnx;
 mod onnxruntime;
 mod open;
 mod predictor;
+mod python;
 mod rust;
 mod tiles;
 
@@ -19,4 +20,5 @@ pub use error::Error;
 pub use native::Native;
 pub use open::{BackendKind, ENDINGS, OpenOptions, inspect, onnxruntime_is_installed, open};
 pub use predictor::{Found, Milliseconds, PredictOptions, Predictor};
+pub use python::open_in_python;
 pub use tiles::Tiling;

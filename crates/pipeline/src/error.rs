@@ -43,6 +43,14 @@ pub enum Error {
         /// The system's reason.
         source: io::Error,
     },
+    /// An exported file does not give what our own engine gives, or cannot be run; it was not written.
+    #[error("{}: not written: {reason}{}", path.display(), verification_hint(reason))]
+    Verification {
+        /// The name the file was to have.
+        path: PathBuf,
+        /// What differs.
+        reason: String,
+    },
     /// Settings, data or weights do not go together.
     #[error("{message}\nhint: {hint}")]
     Setup {
@@ -118,6 +126,14 @@ fn write_hint(error: &io::Error) -> &'static str {
         }
         io::ErrorKind::NotADirectory => "\nhint: a part of the path is a file; choose another with project=FOLDER",
         _ => "",
+    }
+}
+
+fn verification_hint(reason: &str) -> &'static str {
+    if reason.contains("differs") {
+        "\nhint: export without half=true; what is near float16's limits changes with it"
+    } else {
+        ""
     }
 }
 

@@ -10,7 +10,7 @@ use crate::terminal;
 
 pub(crate) fn command() -> Command {
     with_settings(Command::new("export"), &[Section::Export])
-        .about("Writes weights as a file for other programs (ONNX or TorchScript); needs model=WEIGHTS")
+        .about("Writes weights as a file for other programs (ONNX, TorchScript, OpenVINO, NCNN, TensorFlow Lite) and verifies it; needs model=WEIGHTS")
         .arg(json_option())
 }
 

@@ -74,6 +74,18 @@ impl Scratch {
     }
 }
 
+/// Least and greatest of no values.
+const NO_RANGE: [f32; 2] = [f32::INFINITY, f32::NEG_INFINITY];
+
+/// Least and greatest of some values.
+pub(crate) fn range(values: &[f32]) -> [f32; 2] {
+    values.iter().fold(NO_RANGE, |range, &value| join_ranges(range, [value; 2]))
+}
+
+fn join_ranges(one: [f32; 2], other: [f32; 2]) -> [f32; 2] {
+    [one[0].min(other[0]), one[1].max(other[1])]
+}
+
 /// Where a value lies in memory: channels-last, pixels row by row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct View {
@@ -105,6 +117,16 @@ impl View {
     /// Offset of an image's pixel.
     pub(crate) fn at(&self, image: usize, pixel: usize) -> usize {
         self.offset + image * self.image + pixel * self.pixel
+    }
+
+    /// Least and greatest of the values of the first `images` images.
+    pub(crate) unsafe fn range(&self, memory: Shared, images: usize) -> [f32; 2] {
+        let pixels = (0..images).flat_map(|image| (0..self.pixels()).map(move |pixel| (image, pixel)));
+        pixels.fold(NO_RANGE, |range_so_far, (image, pixel)| {
+            // SAFETY: the plan keeps views within their memory; nobody writes there meanwhile.
+            let values = unsafe { std::slice::from_raw_parts(memory.at(self.at(image, pixel)), self.channels) };
+            join_ranges(range_so_far, range(values))
+        })
     }
 
     /// The channels `first .. first + channels`.

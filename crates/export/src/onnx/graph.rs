@@ -2,14 +2,15 @@
 
 use std::collections::{HashMap, HashSet};
 
-use half::f16;
-
+use crate::numbers::halves;
 use crate::protobuf::Message;
 
 /// Type of a tensor's elements, with its number in the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Element {
     Float32 = 1,
+    Int8 = 3,
+    Int32 = 6,
     Int64 = 7,
     Float16 = 10,
 }
@@ -47,9 +48,8 @@ impl Attribute<'_> {
 pub(super) type Name = String;
 
 /// Nodes, constants, inputs and outputs so far.
+#[derive(Default)]
 pub(super) struct Graph {
-    /// What the network's layers compute in.
-    element: Element,
     nodes: Vec<Message>,
     constants: Vec<Message>,
     inputs: Vec<Message>,
@@ -59,24 +59,6 @@ pub(super) struct Graph {
 }
 
 impl Graph {
-    /// An empty graph whose layers compute in `element`.
-    pub fn new(element: Element) -> Self {
-        Graph {
-            element,
-            nodes: Vec::new(),
-            constants: Vec::new(),
-            inputs: Vec::new(),
-            outputs: Vec::new(),
-            names: HashSet::new(),
-            integers: HashMap::new(),
-        }
-    }
-
-    /// What the layers compute in.
-    pub fn element(&self) -> Element {
-        self.element
-    }
-
     /// A node with one output; `scope` is the module it belongs to. Returns the output's name.
     pub fn node(&mut self, scope: &str, operator: &str, inputs: &[&str], attributes: &[(&str, Attribute)]) -> Name {
         let [output] = self.node_with(scope, operator, inputs, attributes);
@@ -126,17 +108,29 @@ impl Graph {
         candidate
     }
 
-    /// A constant in the precision of the layers.
-    pub fn weight(&mut self, name: &str, shape: &[usize], values: &[f32]) -> Name {
-        self.constant(name, tensor(self.element, shape, values))
+    /// A constant of floating-point numbers.
+    pub fn constant(&mut self, name: &str, element: Element, shape: &[usize], values: &[f32]) -> Name {
+        self.named(name, tensor(element, shape, values))
     }
 
     /// A constant in float32.
     pub fn float(&mut self, name: &str, shape: &[usize], values: &[f32]) -> Name {
-        self.constant(name, tensor(Element::Float32, shape, values))
+        self.constant(name, Element::Float32, shape, values)
     }
 
-    fn constant(&mut self, name: &str, tensor: Message) -> Name {
+    /// A constant of 8-bit integers.
+    pub fn bytes(&mut self, name: &str, shape: &[usize], values: &[i8]) -> Name {
+        let bytes: Vec<u8> = values.iter().map(|value| *value as u8).collect();
+        self.named(name, tensor_of_bytes(Element::Int8, shape, &bytes))
+    }
+
+    /// A constant of 32-bit integers.
+    pub fn words(&mut self, name: &str, shape: &[usize], values: &[i32]) -> Name {
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        self.named(name, tensor_of_bytes(Element::Int32, shape, &bytes))
+    }
+
+    fn named(&mut self, name: &str, tensor: Message) -> Name {
         let name = self.unused(name);
         self.constants.push(tensor.bytes(8, &name));
         name
@@ -150,7 +144,7 @@ impl Graph {
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         let tensor = tensor_of_bytes(Element::Int64, &[values.len()], &bytes);
         let texts: Vec<_> = values.iter().map(ToString::to_string).collect();
-        let name = self.constant(&format!("integers/{}", texts.join(",")), tensor);
+        let name = self.named(&format!("integers/{}", texts.join(",")), tensor);
         self.integers.insert(values.to_vec(), name.clone());
         name
     }
@@ -182,20 +176,15 @@ impl Graph {
         self.node(scope, "Cast", &[input], &[("to", Attribute::Int(to as i64))])
     }
 
-    /// A value of the layers in float32.
-    pub fn widen(&mut self, scope: &str, input: &str) -> Name {
-        if self.element == Element::Float32 { input.to_owned() } else { self.cast(scope, input, Element::Float32) }
-    }
-
     /// Declares an input in float32.
-    pub fn input<const N: usize>(&mut self, name: &str, shape: [Dimension; N]) {
-        self.inputs.push(value_info(name, &shape));
+    pub fn input(&mut self, name: &str, shape: &[Dimension]) {
+        self.inputs.push(value_info(name, shape));
     }
 
     /// Makes a float32 value an output under a name of its own.
-    pub fn output<const N: usize>(&mut self, name: &str, value: &str, shape: [Dimension; N]) {
+    pub fn output(&mut self, name: &str, value: &str, shape: &[Dimension]) {
         self.push(name, "Identity", &[value], &[name.to_owned()], &[]);
-        self.outputs.push(value_info(name, &shape));
+        self.outputs.push(value_info(name, shape));
     }
 
     /// The finished graph.
@@ -212,11 +201,7 @@ impl Graph {
 /// A tensor without a name, from float32.
 pub(super) fn tensor(element: Element, shape: &[usize], values: &[f32]) -> Message {
     let bytes: Vec<u8> = match element {
-        // What is beyond half precision becomes its greatest number instead of infinity.
-        Element::Float16 => {
-            let halves = values.iter().map(|value| value.clamp(f16::MIN.to_f32(), f16::MAX.to_f32()));
-            halves.flat_map(|value| f16::from_f32(value).to_le_bytes()).collect()
-        }
+        Element::Float16 => halves(values),
         _ => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
     };
     tensor_of_bytes(element, shape, &bytes)

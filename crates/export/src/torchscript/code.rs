@@ -1,139 +1,128 @@
-//! The module's code, a line for each operation.
+//! The module's code, a line for each step.
 
 use std::fmt::Write as _;
 
-use yolo11_network::{BINS, Network, Node, Operation};
-
 use super::Weight;
-use crate::{ExportOptions, Head, Precision};
+use crate::program::{Id, Operation, Program, Step};
 
 /// Numbers of PyTorch's element types.
 const FLOAT32: usize = 6;
 const FLOAT16: usize = 5;
 
 /// The text of `code/__torch__.py`.
-pub(super) fn write(network: &Network, weights: &[Weight], options: &ExportOptions) -> String {
+pub(super) fn write(program: &Program, weights: &[Weight]) -> String {
     let names: Vec<String> = weights.iter().map(|weight| format!("\"{}\", ", weight.name)).collect();
     let mut text = format!("class Detector(Module):\n  __parameters__ = [{}]\n  __buffers__ = []\n", names.concat());
     text += "  training : bool\n";
     for weight in weights {
         let _ = writeln!(text, "  {} : Tensor", weight.name);
     }
-    let raw = options.head == Head::Raw;
-    let result = if raw { "Tuple[Tensor, Tensor, Tensor]" } else { "Tensor" };
-    let _ = writeln!(text, "  def forward(self: __torch__.Detector,\n    images: Tensor) -> {result}:");
-    let kind = if options.precision == Precision::Float16 { FLOAT16 } else { FLOAT32 };
-    let mut body = vec![format!("v0 = torch.to(images, {kind})")];
-    for node in &network.nodes {
-        operation(&mut body, network, node);
-    }
-    if raw {
-        for (index, level) in network.head.iter().enumerate() {
-            body.push(format!("l{index} = torch.to(torch.cat([v{}, v{}], 1), {FLOAT32})", level.boxes, level.scores));
+    let outputs: Vec<String> = program.outputs.iter().map(|(_, value)| format!("v{value}")).collect();
+    let (result, returned) = match outputs.as_slice() {
+        [one] => ("Tensor".to_owned(), one.clone()),
+        several => {
+            (format!("Tuple[{}]", vec!["Tensor"; several.len()].join(", ")), format!("({})", several.join(", ")))
         }
-        body.push("return (l0, l1, l2)".into());
-    } else {
-        decode(&mut body, network);
+    };
+    let _ = writeln!(text, "  def forward(self: __torch__.Detector,\n    images: Tensor) -> {result}:");
+    for (id, step) in program.steps.iter().enumerate() {
+        for line in lines(id, step) {
+            let _ = writeln!(text, "    {line}");
+        }
     }
-    for line in body {
-        let _ = writeln!(text, "    {line}");
-    }
+    let _ = writeln!(text, "    return {returned}");
     text
 }
 
-fn operation(body: &mut Vec<String>, network: &Network, node: &Node) {
-    let output = node.output;
-    let inputs: Vec<String> = node.inputs.iter().map(|input| format!("v{input}")).collect();
-    let input = &inputs[0];
-    let channels = network.values[output].channels;
-    match node.operation {
+/// Name of a convolution's weight and bias, or of a constant.
+pub(super) fn attribute(step: &Step, what: &str) -> String {
+    format!("{}{what}", step.scope.replace(['.', '/'], "_"))
+}
+
+fn lines(id: Id, step: &Step) -> Vec<String> {
+    let inputs: Vec<String> = step.inputs.iter().map(|input| format!("v{input}")).collect();
+    let joined = inputs.join(", ");
+    let kind = if step.half { FLOAT16 } else { FLOAT32 };
+    let input = inputs.first().map_or("", String::as_str);
+    let value = match &step.operation {
+        Operation::Images => format!("torch.to(images, {kind})"),
+        // A single number stands in the code.
+        Operation::Constant(values) if step.shape.is_empty() => format!("{:?}", f64::from(values[0])),
+        Operation::Constant(_) => format!("self.{}", attribute(step, "")),
         Operation::Convolution(convolution) => {
-            let (name, padding, stride) = (node.name.replace('.', "_"), convolution.kernel / 2, convolution.stride);
-            body.push(format!(
-                "v{output} = torch.conv2d({input}, self.{name}_weight, self.{name}_bias, [{stride}, {stride}], [{padding}, {padding}], [1, 1], {})",
+            let (padding, stride) = (convolution.kernel / 2, convolution.stride);
+            let (weight, bias) = (attribute(step, "_weight"), attribute(step, "_bias"));
+            format!(
+                "torch.conv2d({input}, self.{weight}, self.{bias}, [{stride}, {stride}], [{padding}, {padding}], [1, 1], {})",
                 convolution.groups
-            ));
-            if convolution.silu {
-                body.push(format!("v{output} = torch.mul(v{output}, torch.sigmoid(v{output}))"));
-            }
+            )
         }
-        Operation::Concat => body.push(format!("v{output} = torch.cat([{}], 1)", inputs.join(", "))),
-        Operation::Slice { first } => {
-            body.push(format!("v{output} = torch.slice({input}, 1, {first}, {}, 1)", first + channels));
+        Operation::Silu => format!("torch.mul({input}, torch.sigmoid({input}))"),
+        Operation::Sigmoid => format!("torch.sigmoid({input})"),
+        Operation::Add => format!("torch.add({joined})"),
+        Operation::Subtract => format!("torch.sub({joined})"),
+        Operation::Multiply => format!("torch.mul({joined})"),
+        Operation::MatMul => format!("torch.matmul({joined})"),
+        Operation::Concat { axis } => format!("torch.cat([{joined}], {axis})"),
+        Operation::Slice { axis, first } => {
+            format!("torch.slice({input}, {axis}, {first}, {}, 1)", first + step.shape[*axis])
         }
-        Operation::Add => body.push(format!("v{output} = torch.add({input}, {})", inputs[1])),
         Operation::MaxPool { kernel } => {
             let padding = kernel / 2;
-            body.push(format!(
-                "v{output} = torch.max_pool2d({input}, [{kernel}, {kernel}], [1, 1], [{padding}, {padding}], [1, 1], False)"
-            ));
+            format!("torch.max_pool2d({input}, [{kernel}, {kernel}], [1, 1], [{padding}, {padding}], [1, 1], False)")
         }
         Operation::Upsample => {
             let sides = format!("[torch.mul(torch.size({input}, 2), 2), torch.mul(torch.size({input}, 3), 2)]");
-            body.push(format!("v{output} = torch.upsample_nearest2d({input}, {sides}, 2., 2.)"));
+            format!("torch.upsample_nearest2d({input}, {sides}, 2., 2.)")
         }
-        Operation::Attention { heads, key_width, head_width } => {
-            let width = 2 * key_width + head_width;
-            body.push(format!("h{output} = torch.reshape({input}, [torch.size({input}, 0), {heads}, {width}, -1])"));
-            let part = |from: usize, to: usize| format!("torch.slice(h{output}, 2, {from}, {to}, 1)");
-            let factor = (key_width as f64).powf(-0.5);
-            body.push(format!("q{output} = torch.mul({}, {factor})", part(0, key_width)));
-            body.push(format!(
-                "s{output} = torch.softmax(torch.matmul(torch.transpose(q{output}, -2, -1), {}), -1)",
-                part(key_width, 2 * key_width)
-            ));
-            body.push(format!(
-                "a{output} = torch.matmul({}, torch.transpose(s{output}, -2, -1))",
-                part(2 * key_width, width)
-            ));
-            body.push(image(output, &format!("a{output}"), input, heads * head_width));
+        Operation::Reshape { to } => {
+            let size = |(axis, size): (usize, &i64)| match size {
+                0 => format!("torch.size({input}, {axis})"),
+                size => size.to_string(),
+            };
+            format!("torch.reshape({input}, [{}])", to.iter().enumerate().map(size).collect::<Vec<_>>().join(", "))
         }
-        Operation::AttentionValues { heads, key_width, head_width } => {
-            let width = 2 * key_width + head_width;
-            body.push(format!("h{output} = torch.reshape({input}, [torch.size({input}, 0), {heads}, {width}, -1])"));
-            let values = format!("torch.slice(h{output}, 2, {}, {width}, 1)", 2 * key_width);
-            body.push(image(output, &values, input, heads * head_width));
+        Operation::Image => {
+            let (like, channels) = (&inputs[1], step.shape[1]);
+            format!(
+                "torch.reshape({input}, [torch.size({like}, 0), {channels}, torch.size({like}, 2), torch.size({like}, 3)])"
+            )
         }
-    }
+        Operation::Transpose { order } => format!("torch.permute({input}, {order:?})"),
+        Operation::Softmax { axis } => format!("torch.softmax({input}, {axis})"),
+        Operation::Narrow | Operation::Widen => format!("torch.to({input}, {kind})"),
+        Operation::Centres => return centres(id, &inputs),
+        Operation::Strides(strides) => return level_strides(id, &inputs, strides),
+    };
+    vec![format!("v{id} = {value}")]
 }
 
-/// Heads side by side again, as an image of the size of `like`.
-fn image(output: usize, value: &str, like: &str, channels: usize) -> String {
-    format!(
-        "v{output} = torch.reshape({value}, [torch.size({like}, 0), {channels}, torch.size({like}, 2), torch.size({like}, 3)])"
-    )
-}
-
-/// From logits to boxes in pixels and probabilities, in float32.
-fn decode(body: &mut Vec<String>, network: &Network) {
-    let mut decoded = Vec::new();
-    for (index, level) in network.head.iter().enumerate() {
-        let (boxes, stride) = (format!("v{}", level.boxes), level.stride);
-        let batch = format!("torch.size({boxes}, 0)");
-        body.push(format!("b{index} = torch.reshape(torch.to({boxes}, {FLOAT32}), [{batch}, 4, {BINS}, -1])"));
-        // Expectation of each side's distribution; 0, 1 … 15 and the cells' places are running sums of ones, which are then
-        // where the picture is: on the CPU or on a device.
-        body.push(format!("p{index} = torch.softmax(b{index}, 2)"));
-        body.push(format!("n{index} = torch.sub(torch.cumsum(torch.ones_like(p{index}), 2), 1.)"));
-        body.push(format!("d{index} = torch.sum(torch.mul(p{index}, n{index}), [2])"));
-        body.push(format!("o{index} = torch.ones_like(torch.to(torch.slice({boxes}, 1, 0, 1, 1), {FLOAT32}))"));
-        for (name, axis) in [("x", 3), ("y", 2)] {
-            body.push(format!(
-                "{name}{index} = torch.reshape(torch.sub(torch.cumsum(o{index}, {axis}), 0.5), [{batch}, 1, -1])"
-            ));
-        }
-        body.push(format!("c{index} = torch.cat([x{index}, y{index}], 1)"));
-        body.push(format!("f{index} = torch.sub(c{index}, torch.slice(d{index}, 1, 0, 2, 1))"));
-        body.push(format!("t{index} = torch.add(c{index}, torch.slice(d{index}, 1, 2, 4, 1))"));
-        body.push(format!("m{index} = torch.mul(torch.add(f{index}, t{index}), 0.5)"));
-        body.push(format!("r{index} = torch.mul(torch.cat([m{index}, torch.sub(t{index}, f{index})], 1), {stride}.)"));
-        let scores = format!("v{}", level.scores);
-        body.push(format!(
-            "z{index} = torch.sigmoid(torch.reshape(torch.to({scores}, {FLOAT32}), [{batch}, {}, -1]))",
-            network.classes
+/// The cells' places are running sums of ones, which are then where the picture is: on the CPU or on a device.
+fn centres(id: Id, levels: &[String]) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut parts = Vec::new();
+    for (index, level) in levels.iter().enumerate() {
+        lines.push(format!(
+            "o{id}_{index} = torch.ones_like(torch.to(torch.slice(torch.slice({level}, 0, 0, 1, 1), 1, 0, 1, 1), {FLOAT32}))"
         ));
-        body.push(format!("l{index} = torch.cat([r{index}, z{index}], 1)"));
-        decoded.push(format!("l{index}"));
+        for (name, axis) in [("x", 3), ("y", 2)] {
+            lines.push(format!(
+                "{name}{id}_{index} = torch.reshape(torch.sub(torch.cumsum(o{id}_{index}, {axis}), 0.5), [1, 1, -1])"
+            ));
+        }
+        lines.push(format!("c{id}_{index} = torch.cat([x{id}_{index}, y{id}_{index}], 1)"));
+        parts.push(format!("c{id}_{index}"));
     }
-    body.push(format!("return torch.cat([{}], 2)", decoded.join(", ")));
+    lines.push(format!("v{id} = torch.cat([{}], 2)", parts.join(", ")));
+    lines
+}
+
+fn level_strides(id: Id, levels: &[String], strides: &[usize]) -> Vec<String> {
+    let parts: Vec<String> = (levels.iter().zip(strides))
+        .map(|(level, stride)| {
+            let cells = format!("torch.to(torch.slice(torch.slice({level}, 0, 0, 1, 1), 1, 0, 1, 1), {FLOAT32})");
+            format!("torch.mul(torch.reshape(torch.ones_like({cells}), [1, 1, -1]), {stride}.)")
+        })
+        .collect();
+    vec![format!("v{id} = torch.cat([{}], 2)", parts.join(", "))]
 }

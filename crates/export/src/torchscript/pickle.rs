@@ -6,7 +6,7 @@ use super::Weight;
 pub(super) const NO_CONSTANTS: &[u8] = b"\x80\x02).";
 
 /// The module: an object of `__torch__.Detector` with its attributes.
-pub(super) fn module(weights: &[Weight], half: bool) -> Vec<u8> {
+pub(super) fn module(weights: &[Weight]) -> Vec<u8> {
     let mut out = b"\x80\x02c__torch__\nDetector\n)\x81}(".to_vec();
     text(&mut out, "training");
     out.push(0x89);
@@ -14,7 +14,7 @@ pub(super) fn module(weights: &[Weight], half: bool) -> Vec<u8> {
         text(&mut out, &weight.name);
         out.extend(b"ctorch._utils\n_rebuild_tensor_v2\n((");
         text(&mut out, "storage");
-        out.extend(if half { &b"ctorch\nHalfStorage\n"[..] } else { b"ctorch\nFloatStorage\n" });
+        out.extend(if weight.half { &b"ctorch\nHalfStorage\n"[..] } else { b"ctorch\nFloatStorage\n" });
         text(&mut out, &number.to_string());
         text(&mut out, "cpu");
         int(&mut out, weight.values.len());
