@@ -17,6 +17,8 @@ mod git;
 mod hash;
 mod ignored;
 mod init;
+mod intake;
+mod lanes;
 mod link;
 mod lock;
 mod pointer;

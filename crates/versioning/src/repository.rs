@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use crate::cache::Cache;
 use crate::config::Config;
@@ -23,6 +24,8 @@ pub struct Repository {
     pub(crate) cache: Cache,
     pub(crate) state: StateFile,
     pub(crate) desk: PathBuf,
+    /// Whether the first file that was checked out was a copy.
+    pub(crate) only_copies: AtomicBool,
     _lock: Lock,
 }
 
@@ -69,10 +72,13 @@ impl Repository {
         let desk = dvc.join("tmp").join("yolo11");
         let _ = fs::remove_dir_all(&desk);
         write::make_folder(&desk)?;
-        let cache = Cache { root: cache_root, links };
-        cache.sweep();
+        let mask = rustix::process::umask(rustix::fs::Mode::empty());
+        rustix::process::umask(mask);
+        let masks_reading = mask.intersects(rustix::fs::Mode::from_raw_mode(0o444));
+        let cache = Cache { root: cache_root, links, masks_reading };
+        cache.sweep(false);
         let state = StateFile::load(dvc.join("tmp").join("yolo11-state"));
-        Ok(Repository { root, config, git_root, cache, state, desk, _lock: lock })
+        Ok(Repository { root, config, git_root, cache, state, desk, only_copies: AtomicBool::new(false), _lock: lock })
     }
 
     /// The folder that holds `.dvc`.
@@ -209,6 +215,13 @@ impl Repository {
     /// A path as to show it: relative to the root.
     pub fn shown(&self, path: &Path) -> String {
         path.strip_prefix(&self.root).unwrap_or(path).display().to_string()
+    }
+}
+
+impl Drop for Repository {
+    fn drop(&mut self) {
+        // After a fault, what was half-made.
+        self.cache.sweep(true);
     }
 }
 
