@@ -14,6 +14,7 @@ use yolo11_config::{Batch as BatchSetting, OptimizerName, Resume, Settings};
 use yolo11_dataset::{Batch, DatasetDescription, Loader, Split, SplitName};
 use yolo11_detection::{Gains, Heads, LossWorkspace};
 use yolo11_engine::{Ema, EmaSettings, Gradients, Optimiser, OptimiserKind, OptimiserSettings, Rates, TrainingSession};
+use yolo11_inference::{ModelInfo, Native};
 use yolo11_network::{Model, Network, TensorKind};
 use yolo11_tracking::Environment;
 
@@ -198,6 +199,8 @@ struct Trainer<'a> {
     stop: &'a AtomicBool,
     loader: Loader,
     validator: Validator,
+    /// Runs the averaged weights.
+    measured: Native,
     schedule: Schedule,
     session: TrainingSession,
     loss: LossWorkspace,
@@ -228,7 +231,7 @@ impl<'a> Trainer<'a> {
     ) -> Result<Self, Error> {
         let Setup { settings, batch, training, validation, .. } = setup;
         let loader = data::training_loader(training.clone(), settings, *batch)?;
-        let validator = Validator::new(validation.clone(), settings, validation_batch(*batch))?;
+        let validator = Validator::new(validation.clone(), settings, validation_batch(*batch), false)?;
         let choice = choose_optimiser(settings, training.images.len(), *batch, training.names.len());
         let schedule = Schedule::new(schedule_settings(settings, &choice, *batch, loader.batches()), choice.kind);
         let network = model.network().clone();
@@ -285,6 +288,11 @@ impl<'a> Trainer<'a> {
             stop,
             loader,
             validator,
+            measured: Native::new(
+                ema.model().clone(),
+                ModelInfo::native(setup.folder.path().to_owned(), training.names.clone()),
+                validation_batch(*batch),
+            ),
             schedule,
             model,
             ema,
@@ -433,7 +441,8 @@ impl<'a> Trainer<'a> {
     /// Measures the averaged weights.
     fn validate(&mut self) -> Result<Validation, Error> {
         let (announcer, stop) = (&mut *self.announcer, self.stop);
-        let measured = self.validator.run(self.ema.model(), |batch, batches| {
+        self.measured.update(self.ema.model());
+        let measured = self.validator.run(&mut self.measured, |batch, batches| {
             announcer.announce(&Event::ValidationStep { batch, batches })?;
             Ok(!stop.load(Ordering::Relaxed))
         })?;
@@ -508,7 +517,8 @@ impl<'a> Trainer<'a> {
         }
         let path = self.setup.folder.weights()?.join("best.pt");
         let best = yolo11_checkpoint::load(&path)?;
-        let Some((validation, found)) = self.validator.run(&best.model, |_, _| Ok(true))? else {
+        self.measured.update(&best.model);
+        let Some((validation, found)) = self.validator.run(&mut self.measured, |_, _| Ok(true))? else {
             return Ok(None);
         };
         self.announcer.announce(&Event::DetectionsFound(&found))?;

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde_json::json;
-use yolo11_config::Settings;
+use yolo11_config::{ExportFormat, ModelSource, Settings};
 use yolo11_dataset::{DatasetDescription, Split, label_path};
 use yolo11_tracking::dataset::{DatasetFacts, input};
 use yolo11_tracking::record::{ModelRecord, RunStart};
@@ -272,7 +272,7 @@ impl TrackedRun {
         self.hand_over_files(log);
         let status = match result {
             Ok(summary) => {
-                self.finished(summary);
+                self.finished(summary, announcer)?;
                 "FINISHED"
             }
             Err(Error::Interrupted { .. }) => "KILLED",
@@ -303,21 +303,43 @@ impl TrackedRun {
         }
     }
 
-    fn finished(&self, summary: &RunSummary) {
+    fn finished(&self, summary: &RunSummary, announcer: &mut Announcer) -> Result<(), Error> {
         if let Some(best) = summary.best {
             self.tracker.tags([("yolo11.best_epoch".to_owned(), best.epoch.to_string())]);
         }
         let weights = self.folder.join("weights");
         let file = [weights.join("best.pt"), weights.join("last.pt")].into_iter().find(|path| path.is_file());
-        let Some(file) = file else { return };
+        let Some(file) = file else { return Ok(()) };
+        let onnx = if self.settings.mlflow.onnx { self.onnx(&file, announcer)? } else { None };
         self.tracker.model(ModelRecord {
             name: "best".to_owned(),
             file: file.display().to_string(),
+            onnx: onnx.map(|path| path.display().to_string()),
             metadata: json!({"imgsz": self.settings.imgsz, "names": self.names, "task": "detect"}),
             register: self.settings.mlflow.register.clone(),
             fitness: summary.best.map(|best| best.fitness),
             timestamp: yolo11_tracking::now(),
         });
+        Ok(())
+    }
+
+    /// The weights as ONNX for pictures of any size, in the outbox; that it cannot be written costs the run nothing but this file.
+    fn onnx(&self, weights: &Path, announcer: &mut Announcer) -> Result<Option<PathBuf>, Error> {
+        let written = self.tracker.new_copy("onnx").map_err(|error| error.to_string()).and_then(|path| {
+            let mut settings = Settings::default();
+            settings.model = ModelSource::Weights(weights.to_owned());
+            settings.format = ExportFormat::Onnx;
+            settings.imgsz = self.settings.imgsz;
+            (settings.dynamic, settings.file) = (true, Some(path));
+            crate::export::export(&settings).map(|report| report.path).map_err(|error| error.to_string())
+        });
+        match written {
+            Ok(path) => Ok(Some(path)),
+            Err(error) => {
+                announcer.warn(format!("tracking   the model goes without ONNX: {error}"))?;
+                Ok(None)
+            }
+        }
     }
 
     fn wait(&self, announcer: &mut Announcer, stop: &AtomicBool) -> Result<(), Error> {
