@@ -77,8 +77,9 @@ pub(crate) fn normalised(words: impl Iterator<Item = OsString>) -> Result<Vec<St
     while let Some(word) = words.next() {
         let word = text(word)?;
         let option = word.strip_prefix("--").filter(|_| !OPTIONS.contains(&word.as_str()));
-        // Before the subcommand there are no settings, and `services` takes none.
-        let takes_settings = result.get(1).is_some_and(|subcommand| subcommand != "services");
+        // Before the subcommand there are no settings, and `server` and `services` take none.
+        let takes_settings =
+            result.get(1).is_some_and(|subcommand| !matches!(subcommand.as_str(), "server" | "services"));
         let Some(option) = option.filter(|option| !option.is_empty() && takes_settings) else {
             result.push(word);
             continue;
