@@ -43,14 +43,15 @@ pub fn open(settings: &Settings, announcer: &mut Announcer, stop: &AtomicBool) -
         announcer.note(format!("data       demo set in {DEMO_FOLDER}"))?;
         return Ok(Opened { description: DatasetDescription::read(file)?, version: DataVersion::default() });
     }
-    if let Some(address) = Address::parse(data) {
-        if yolo11_tracking::secret::mask_addresses(data) != data {
-            return Err(Error::Setup {
-                message: "data= holds a password, which would be written into args.yaml".into(),
-                hint: "leave it out; git asks its credential helper, s3:// takes AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    if yolo11_tracking::secret::mask_addresses(data) != data {
+        return Err(Error::Setup {
+            message: "data= holds a password, which would be written into args.yaml".into(),
+            hint:
+                "leave it out; git asks its credential helper, s3:// takes AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
                     .into(),
-            });
-        }
+        });
+    }
+    if let Some(address) = Address::parse(data) {
         let (path, version) = data_version::fetch(data, &address, announcer, stop)?;
         return Ok(Opened { description: DatasetDescription::read(path)?, version });
     }

@@ -24,16 +24,18 @@ const SECTOR: usize = 4096;
 /// Below this a copy goes the usual way.
 const DIRECT_FROM: u64 = 16 << 10;
 
-/// Threads for work that waits for disks: more than there are processors.
-#[allow(clippy::expect_used)]
-static POOL: LazyLock<rayon::ThreadPool> = LazyLock::new(|| {
+/// Threads for work that waits for disks: more than there are processors. None where the system gives none.
+static POOL: LazyLock<Option<rayon::ThreadPool>> = LazyLock::new(|| {
     let threads = (4 * std::thread::available_parallelism().map_or(2, usize::from)).clamp(8, 64);
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("as many threads as any program may have")
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build().ok()
 });
 
 /// Runs work in the pool of threads that may wait.
 pub(crate) fn waiting<T: Send>(work: impl FnOnce() -> T + Send) -> T {
-    POOL.install(work)
+    match &*POOL {
+        Some(pool) => pool.install(work),
+        None => work(),
+    }
 }
 
 /// A file to read, and its size as far as known.
