@@ -70,7 +70,7 @@ fn train_and_track(
 ) -> Result<RunSummary, Error> {
     let mut tracked = None;
     let result =
-        compute::pool(settings.threads)?.install(|| prepare_and_run(settings, &mut announcer, stop, &mut tracked));
+        compute::pool(settings.threads)?.install(|| prepare_and_run(settings, &mut announcer, log, stop, &mut tracked));
     if let Err(error) = &result {
         announcer.announce_failure(error);
     }
@@ -83,6 +83,7 @@ fn train_and_track(
 fn prepare_and_run(
     settings: &Settings,
     announcer: &mut Announcer,
+    log: Option<&Path>,
     stop: &AtomicBool,
     tracked: &mut Option<TrackedRun>,
 ) -> Result<RunSummary, Error> {
@@ -139,7 +140,7 @@ fn prepare_and_run(
         let (place, splits) = (folder.path(), [&training, &validation]);
         let mut settings = settings.clone();
         settings.mlflow.tags.extend(version.tags());
-        match tracking::track(&settings, &environment, place, resumed.is_some(), &description, splits) {
+        match tracking::track(&settings, &environment, place, resumed.is_some(), &description, splits, log) {
             Ok((observer, run)) => {
                 announcer.add(observer);
                 *tracked = Some(run);
