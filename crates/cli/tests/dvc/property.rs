@@ -187,7 +187,7 @@ fn any_sequence_by_either_tool_leaves_the_same_bytes() {
             let first = random.below(2);
             for (index, root) in roots.iter().enumerate() {
                 // The two repositories see the same step by different tools.
-                let tool = if (index + first) % 2 == 0 { Tool::Dvc } else { Tool::Yolo11 };
+                let tool = if (index + first).is_multiple_of(2) { Tool::Dvc } else { Tool::Yolo11 };
                 disturb(root, hand);
                 match kind {
                     0 | 1 => drop(done(tool, root, &["add", "data", "single"])),

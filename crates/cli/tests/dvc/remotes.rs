@@ -116,7 +116,7 @@ fn many_objects_and_large_ones_arrive_and_lies_are_refused() {
 
     // Other bytes of the same size: refused by name, the others kept, and all well once it is mended.
     let right = fs::read(victims[1]).unwrap();
-    fs::write(victims[1], "lies lies lies"[..right.len()].as_bytes()).unwrap();
+    fs::write(victims[1], &b"lies lies lies"[..right.len()]).unwrap();
     lose(&root);
     let (is_done, said) = run(Tool::Yolo11, &root, &["pull"]);
     assert!(!is_done && said.contains(&format!("s3://{BUCKET}/p/files/md5/")), "{said}");
