@@ -203,8 +203,10 @@ settings! {
     /// Updates over which that decay rises
     ema_tau: f64 = 2000.0, Optimizer, range Range::at_least(1.0);
 
-    /// The data set: its dataset.yaml, or `demo` for a small one that is generated
+    /// The data set: its dataset.yaml here, at `REPOSITORY@REVISION:PATH` or at `s3://BUCKET/KEY`; `demo` for a small one that is generated
     data: Option<String> = None, Dataset, aliases ["data_yaml"];
+    /// Pull versioned data that is missing here from its remote; false names the command that does
+    auto_pull: bool = true, Dataset;
     /// Share of the training pictures to use
     fraction: f64 = 1.0, Dataset, range Range::between(0.000001, 1.0);
     /// Use these classes only, by number

@@ -176,6 +176,22 @@ impl DatasetDescription {
         self.splits.contains_key(&split)
     }
 
+    /// Where pictures and labels of the splits stand or, where nothing is there yet, would stand.
+    pub fn places(&self) -> Vec<PathBuf> {
+        let mut places = Vec::new();
+        for entry in self.splits.values().flatten() {
+            let candidates = self.candidates(entry);
+            let place = candidates.iter().find(|candidate| candidate.exists()).unwrap_or(&candidates[0]).clone();
+            places.push(
+                crate::labels::label_path(&place.join("_")).parent().map_or_else(|| place.clone(), Path::to_path_buf),
+            );
+            places.push(place);
+        }
+        places.sort();
+        places.dedup();
+        places
+    }
+
     /// The splits' entries with the folders or files they stand for, in the file's order.
     pub(crate) fn resolve(&self, split: SplitName) -> Result<Vec<PathBuf>, Error> {
         let Some(entries) = self.splits.get(&split) else {
@@ -189,7 +205,7 @@ impl DatasetDescription {
         entries.iter().map(|entry| self.resolve_entry(split, entry)).collect()
     }
 
-    fn resolve_entry(&self, split: SplitName, entry: &Entry) -> Result<PathBuf, Error> {
+    fn candidates(&self, entry: &Entry) -> Vec<PathBuf> {
         let folder = self.file.parent().unwrap_or(Path::new(""));
         let path = portable(&entry.text);
         let mut candidates = vec![self.root.join(&path), folder.join(&path)];
@@ -198,6 +214,11 @@ impl DatasetDescription {
             candidates.push(folder.join(inner));
         }
         candidates.dedup();
+        candidates
+    }
+
+    fn resolve_entry(&self, split: SplitName, entry: &Entry) -> Result<PathBuf, Error> {
+        let candidates = self.candidates(entry);
         if let Some(found) = candidates.iter().find(|candidate| candidate.exists()) {
             return Ok(found.clone());
         }

@@ -2,6 +2,7 @@
 
 pub mod formats;
 
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use serde_json::{Value, json};
@@ -223,7 +224,7 @@ fn infer(settings: &Settings, batch: usize, repeats: usize) -> Result<Measured, 
 fn loader(settings: &Settings, batch: usize, repeats: usize) -> Result<Vec<Timing>, Error> {
     let mut announcer = Announcer::new();
     announcer.add(Progress::new(false));
-    let description = data::open(settings, &mut announcer)?;
+    let description = data::open(settings, &mut announcer, &AtomicBool::new(false))?.description;
     let split = data::scan(&description, yolo11_dataset::SplitName::Train, settings, &mut announcer)?;
     let loader = data::training_loader(split, settings, batch)?;
     let mut times = Vec::new();

@@ -2,13 +2,16 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use yolo11_config::{Cache, Settings};
 use yolo11_dataset::{
     self as dataset, Augmentation, DatasetDescription, Loader, LoaderSettings, ScanOptions, Split, SplitName,
 };
+use yolo11_versioning::Address;
 
 use crate::compute::free_memory;
+use crate::data_version::{self, DataVersion};
 use crate::{Announcer, Error, Event};
 
 /// Where `data=demo` is generated: a project's own folder for data.
@@ -22,15 +25,47 @@ const CACHE_SHARE: f64 = 0.3;
 /// Bytes for `cache: ram` where the system does not tell how much is free.
 const UNKNOWN_MEMORY_CACHE: u64 = 1 << 30;
 
-/// Opens what `data=` names: a `dataset.yaml`, or `demo`, which is generated where it is not there yet.
-pub fn open(settings: &Settings, announcer: &mut Announcer) -> Result<DatasetDescription, Error> {
+/// A data set's description, and which version of the data it is of.
+#[derive(Debug)]
+pub struct Opened {
+    /// What `dataset.yaml` says.
+    pub description: DatasetDescription,
+    /// What is known of the data's version.
+    pub version: DataVersion,
+}
+
+/// Opens what `data=` names: a `dataset.yaml` here, in another repository or in a bucket, or `demo`, which is generated where it is not there yet.
+/// Data that is versioned and missing is pulled.
+pub fn open(settings: &Settings, announcer: &mut Announcer, stop: &AtomicBool) -> Result<Opened, Error> {
     let data = settings.require_data()?;
     if data == "demo" && !Path::new(data).exists() {
         let file = dataset::demo::generate(Path::new(DEMO_FOLDER), DEMO_SEED)?;
         announcer.note(format!("data       demo set in {DEMO_FOLDER}"))?;
-        return Ok(DatasetDescription::read(file)?);
+        return Ok(Opened { description: DatasetDescription::read(file)?, version: DataVersion::default() });
     }
-    Ok(DatasetDescription::read(data)?)
+    if yolo11_tracking::secret::mask_addresses(data) != data {
+        return Err(Error::Setup {
+            message: "data= holds a password, which would be written into args.yaml".into(),
+            hint:
+                "leave it out; git asks its credential helper, s3:// takes AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+                    .into(),
+        });
+    }
+    if let Some(address) = Address::parse(data) {
+        let (path, version) = data_version::fetch(data, &address, announcer, stop)?;
+        return Ok(Opened { description: DatasetDescription::read(path)?, version });
+    }
+    let mut version = DataVersion::default();
+    let file = Path::new(data);
+    if !file.exists() {
+        version.look_at(file, settings.auto_pull, announcer, stop)?;
+    }
+    let description = DatasetDescription::read(file)?;
+    for place in [file.to_owned()].into_iter().chain(description.places()) {
+        version.look_at(&place, settings.auto_pull, announcer, stop)?;
+    }
+    version.announce(announcer)?;
+    Ok(Opened { description, version })
 }
 
 /// Looks through one split. Findings are announced: how many, the first few; every one goes to the log.

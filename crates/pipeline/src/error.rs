@@ -9,6 +9,9 @@ pub enum Error {
     /// A setting is wrong.
     #[error(transparent)]
     Config(#[from] yolo11_config::Error),
+    /// Versioned data cannot be looked at or fetched.
+    #[error(transparent)]
+    Version(#[from] yolo11_versioning::Error),
     /// The data set cannot be used.
     #[error(transparent)]
     Dataset(#[from] yolo11_dataset::Error),
@@ -110,7 +113,8 @@ impl Error {
         match self {
             Error::Config(_) | Error::Dataset(_) | Error::Export(_) | Error::Setup { .. } => 3,
             Error::Inference(error) if error.is_setup() => 3,
-            Error::Interrupted { .. } => 130,
+            Error::Version(yolo11_versioning::Error::Malformed { .. } | yolo11_versioning::Error::Refused { .. }) => 3,
+            Error::Interrupted { .. } | Error::Version(yolo11_versioning::Error::Stopped) => 130,
             _ => 1,
         }
     }

@@ -6,6 +6,7 @@
 pub mod benchmark;
 pub mod compute;
 pub mod data;
+pub mod data_version;
 mod error;
 pub mod event;
 pub mod export;

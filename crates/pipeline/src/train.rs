@@ -18,7 +18,9 @@ use yolo11_inference::{ModelInfo, Native};
 use yolo11_network::{Model, Network, TensorKind};
 use yolo11_tracking::Environment;
 
+use crate::data::Opened;
 use crate::event::{Best, Counters, Ending, EpochReport, RunDescription, RunSummary, StepReport, TrainingState};
+use crate::file::write_atomically;
 use crate::observers::tracking::{self, TrackedRun};
 use crate::observers::{Checkpoints, LogFile, Plots, Progress, ResultsTable};
 use crate::resume::{self, Resumed};
@@ -102,7 +104,7 @@ fn prepare_and_run(
     if !suited.is_empty() {
         announcer.note(format!("demo       {} (unless you give others)", suited.join(" ")))?;
     }
-    let description = data::open(&settings, announcer)?;
+    let Opened { description, version } = data::open(&settings, announcer, stop)?;
     let training = data::scan(&description, SplitName::Train, &settings, announcer)?;
     let validation = data::scan(&description, SplitName::Val, &settings, announcer)?;
 
@@ -121,6 +123,10 @@ fn prepare_and_run(
         None => RunFolder::create(&settings.project, settings.name.as_deref().unwrap_or("train"), settings.exist_ok)?,
     };
     folder.write_settings(&settings.to_yaml())?;
+    if let Some(version) = version.to_json() {
+        let file = folder.file("data_version.json");
+        write_atomically(&file, format!("{version:#}\n").as_bytes())?;
+    }
     let finished = resumed.as_ref().map_or(0, |resumed| resumed.state.counters.epoch);
     announcer.add(ResultsTable::open(folder.file("results.csv"), finished)?);
     let save_period = usize::try_from(settings.save_period).ok().filter(|&period| period > 0);
@@ -132,6 +138,8 @@ fn prepare_and_run(
 
     if tracking::is_wanted(&settings, &environment) {
         let (place, splits) = (folder.path(), [&training, &validation]);
+        let mut settings = settings.clone();
+        settings.mlflow.tags.extend(version.tags());
         match tracking::track(&settings, &environment, place, resumed.is_some(), &description, splits, log) {
             Ok((observer, run)) => {
                 announcer.add(observer);

@@ -84,7 +84,7 @@ fn measure(
             hint: "export with dynamic=true".into(),
         });
     }
-    let description = data::open(settings, announcer)?;
+    let description = data::open(settings, announcer, stop)?.description;
     let name = match settings.split {
         yolo11_config::Split::Train => SplitName::Train,
         yolo11_config::Split::Val => SplitName::Val,

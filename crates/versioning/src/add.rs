@@ -2,14 +2,15 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 
 use crate::directory::{Directory, Entry};
-use crate::hash::md5_of_file;
+use crate::intake::{Source, md5_of_files, read_through};
+use crate::link::{Link, set_mode};
 use crate::pointer::{Output, Pointer};
 use crate::state::Stamp;
+use crate::watch::Step;
 use crate::workspace::{Content, Found, WorkFile};
 use crate::{Error, Repository, Result, Watch, write};
 
@@ -167,7 +168,7 @@ impl Repository {
 
     fn store_files(&self, files: &[WorkFile], reads_first: bool, watch: &Watch) -> Result<Vec<String>> {
         let step = watch.step("adding", files.len());
-        let clones = AtomicBool::new(self.cache.links.contains(&crate::link::Link::Reflink));
+        let is_shared = self.cache.links.first().is_some_and(|link| link.is_shared());
         let mut ids = Vec::with_capacity(files.len());
         let mut rest = files;
         while !rest.is_empty() {
@@ -179,27 +180,27 @@ impl Repository {
             let count = over.unwrap_or(rest.len()).clamp(1, BATCH.0).min(rest.len());
             let (batch, after) = rest.split_at(count);
             rest = after;
-            let staged: Result<Vec<(String, Option<PathBuf>)>> = batch
-                .par_iter()
-                .map(|file| {
-                    step.check()?;
-                    let staged = self.stage(file, reads_first, &clones, watch)?;
-                    step.advance();
-                    Ok(staged)
-                })
-                .collect();
-            let staged = staged?;
+            let staged = self.stage(batch, reads_first, &step, watch)?;
             if staged.iter().any(|(_, temporary)| temporary.is_some()) {
                 self.cache.sync()?;
             }
-            staged.par_iter().try_for_each(|(id, temporary)| match temporary {
-                Some(temporary) => self.cache.place(id, temporary),
-                None => Ok(()),
-            })?;
-            for (file, (id, _)) in batch.iter().zip(&staged) {
-                // Only if nobody wrote to it meanwhile.
-                if fs::metadata(&file.path).is_ok_and(|metadata| Stamp::new(&metadata) == file.stamp) {
-                    self.state.set(&self.state_name(&file.path), file.stamp, id);
+            // Only if nobody wrote to it meanwhile.
+            let unchanged = |file: &WorkFile| fs::metadata(&file.path).ok().map(|now| Stamp::new(&now));
+            let stamps: Result<Vec<Option<Stamp>>> = batch
+                .par_iter()
+                .zip(&staged)
+                .map(|(file, (id, temporary))| {
+                    if let Some(temporary) = temporary {
+                        self.cache.place(id, temporary)?;
+                    }
+                    // A file that became the cache's own got another time of change by that.
+                    let same = |now: &Stamp| *now == file.stamp || is_shared && now.is_same_content(&file.stamp);
+                    Ok(unchanged(file).filter(same))
+                })
+                .collect();
+            for ((file, (id, _)), stamp) in batch.iter().zip(&staged).zip(stamps?) {
+                if let Some(stamp) = stamp {
+                    self.state.set(&self.state_name(&file.path), stamp, id);
                 }
             }
             ids.extend(staged.into_iter().map(|(id, _)| id));
@@ -207,44 +208,100 @@ impl Repository {
         Ok(ids)
     }
 
-    /// The md5 of a file and, where the cache does not have that content, a copy of exactly those bytes.
+    /// The md5 of each file and, where the cache does not have that content, a file of exactly those bytes on its way there.
     fn stage(
         &self,
-        file: &WorkFile,
+        files: &[WorkFile],
         reads_first: bool,
-        clones: &AtomicBool,
+        step: &Step,
         watch: &Watch,
-    ) -> Result<(String, Option<PathBuf>)> {
-        let mut known = self.state.get(&self.state_name(&file.path), file.stamp);
-        if known.is_none() && reads_first {
-            known = Some(md5_of_file(&file.path, watch)?);
+    ) -> Result<Vec<(String, Option<PathBuf>)>> {
+        let is_new = |id: &str| Ok::<bool, Error>(!self.cache.has(id, false, watch)?);
+        let mut known: Vec<Option<String>> =
+            files.par_iter().map(|file| self.state.get(&self.state_name(&file.path), file.stamp)).collect();
+        let is_shared = self.cache.links.first().is_some_and(|link| link.is_shared());
+        let source = |index: usize| Source { path: &files[index].path, size: files[index].stamp.size };
+        // Large files that are likely to be in the cache are read before a copy is begun; of small ones the md5 is known in time.
+        let first: Vec<usize> = (0..files.len())
+            .filter(|&index| known[index].is_none() && (is_shared || reads_first && !source(index).is_small()))
+            .collect();
+        let sources: Vec<Source> = first.iter().map(|&index| source(index)).collect();
+        for (index, id) in first.into_iter().zip(md5_of_files(&sources, step)?) {
+            known[index] = Some(id);
         }
-        if let Some(id) = known
-            && self.cache.has(&id, false, watch)?
-        {
-            return Ok((id, None));
+        let here: Result<Vec<bool>> =
+            known.par_iter().map(|id| id.as_ref().map_or(Ok(false), |id| Ok(!is_new(id)?))).collect();
+        let mut staged: Vec<Option<(String, Option<PathBuf>)>> =
+            known.iter().zip(here?).map(|(id, here)| id.clone().filter(|_| here).map(|id| (id, None))).collect();
+        if is_shared {
+            let missing: Vec<usize> = (0..files.len()).filter(|&index| staged[index].is_none()).collect();
+            let adopt = |index: usize| Ok((index, self.adopt(&files[index])?));
+            let adopted: Result<Vec<(usize, Option<PathBuf>)>> = missing.into_par_iter().map(adopt).collect();
+            for (index, temporary) in adopted? {
+                staged[index] = known[index].clone().filter(|_| temporary.is_some()).map(|id| (id, temporary));
+            }
         }
-        let (id, temporary) = self.snapshot(file, clones, watch)?;
-        if self.cache.has(&id, false, watch)? {
-            fs::remove_file(&temporary).map_err(Error::io("remove", &temporary))?;
-            return Ok((id, None));
+        let missing: Vec<usize> = (0..files.len()).filter(|&index| staged[index].is_none()).collect();
+        let clones = self.clones(&missing, files)?;
+        let sink = |_: usize, id: Option<&str>| match id {
+            Some(id) if !is_new(id)? => Ok(None),
+            _ => self.cache.temporary().map(Some),
+        };
+        let copied = match &clones {
+            Some(clones) => {
+                let sources: Vec<Source> =
+                    missing.iter().zip(clones).map(|(&index, path)| Source { path, ..source(index) }).collect();
+                let ids = md5_of_files(&sources, step)?;
+                ids.into_iter().zip(clones).map(|(id, path)| (id, Some(path.clone()))).collect()
+            }
+            None => {
+                let sources: Vec<Source> = missing.iter().map(|&index| source(index)).collect();
+                read_through(&sources, Some(&sink), step)?
+            }
+        };
+        for (index, copy) in missing.into_iter().zip(copied) {
+            staged[index] = Some(copy);
         }
-        Ok((id, Some(temporary)))
+        Ok(staged.into_iter().flatten().collect())
     }
 
-    /// A clone that shares the blocks where the file system can do that, else a copy.
-    fn snapshot(&self, file: &WorkFile, clones: &AtomicBool, watch: &Watch) -> Result<(String, PathBuf)> {
-        if clones.load(Ordering::Relaxed) {
+    /// A second name of the file itself, read-only from now on, where links are shared and nobody wrote to it since it was looked at.
+    fn adopt(&self, file: &WorkFile) -> Result<Option<PathBuf>> {
+        // What another file system or another owner has, and what is behind a link, is copied.
+        if !fs::symlink_metadata(&file.path).is_ok_and(|metadata| metadata.is_file()) {
+            return Ok(None);
+        }
+        let temporary = self.cache.temporary()?;
+        let linked = fs::hard_link(&file.path, &temporary).and_then(|()| set_mode(&temporary, 0o444));
+        let now = fs::metadata(&temporary).ok().map(|metadata| Stamp::new(&metadata));
+        if linked.is_ok() && now.is_some_and(|now| now.is_same_content(&file.stamp)) {
+            return Ok(Some(temporary));
+        }
+        let _ = fs::remove_file(&temporary);
+        Ok(None)
+    }
+
+    /// Clones that share the blocks, where the file system can make them.
+    fn clones(&self, chosen: &[usize], files: &[WorkFile]) -> Result<Option<Vec<PathBuf>>> {
+        if chosen.is_empty() || !self.cache.links.contains(&Link::Reflink) {
+            return Ok(None);
+        }
+        let clone = |index: usize| {
             let temporary = self.cache.temporary()?;
             // A linked file is followed.
-            let source = file.path.canonicalize().map_err(Error::io("read", &file.path))?;
-            if reflink_copy::reflink(source, &temporary).is_ok() {
-                return Ok((md5_of_file(&temporary, watch)?, temporary));
+            let source = &files[index].path;
+            let source = source.canonicalize().map_err(Error::io("read", source))?;
+            let is_done = reflink_copy::reflink(source, &temporary).and_then(|()| set_mode(&temporary, 0o444)).is_ok();
+            if !is_done {
+                let _ = fs::remove_file(&temporary);
             }
-            let _ = fs::remove_file(&temporary);
-            clones.store(false, Ordering::Relaxed);
-        }
-        self.cache.stage(&file.path, watch)
+            Ok(is_done.then_some(temporary))
+        };
+        // The first tells.
+        let Some(first) = clone(chosen[0])? else { return Ok(None) };
+        let rest: Result<Vec<Option<PathBuf>>> = chosen[1..].par_iter().map(|&index| clone(index)).collect();
+        let rest: Option<Vec<PathBuf>> = rest?.into_iter().collect();
+        Ok(rest.map(|rest| [vec![first], rest].concat()))
     }
 
     /// Puts the cache's own files in place of the workspace's, where links are shared.
@@ -254,11 +311,12 @@ impl Repository {
             step.check()?;
             let object = self.cache.path(id, false);
             let now = fs::metadata(&file.path).map_err(Error::io("read", &file.path))?;
-            let same = fs::metadata(&object).is_ok_and(|object| {
+            let is_it = fs::metadata(&object).is_ok_and(|object| {
                 use std::os::unix::fs::MetadataExt;
                 (object.ino(), object.dev()) == (now.ino(), now.dev())
             });
-            if Stamp::new(&now) == file.stamp && !same {
+            let is_link = self.cache.links.first() == Some(&Link::Hardlink) || file.path.is_symlink();
+            if Stamp::new(&now).is_same_content(&file.stamp) && !(is_it && is_link) {
                 self.put(id, false, &file.path, is_executable)?;
             }
             step.advance();

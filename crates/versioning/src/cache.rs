@@ -1,7 +1,7 @@
 //! The cache: every content once, under its md5.
 //!
-//! An object is written to a temporary name, synced, renamed and only then made read-only: mode 0444 says that it is whole, and such an
-//! object is trusted without reading it again.
+//! An object is written to a temporary name, synced, and only then renamed. Its mode 0444 says that it is whole, and such an object is trusted
+//! without reading it again.
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::directory::Directory;
-use crate::hash::{copied, md5_of, md5_of_file};
+use crate::hash::{md5_of, md5_of_file};
+use crate::intake::new_read_only;
 use crate::link::{Link, set_mode};
 use crate::{Error, Result, Watch};
 
@@ -23,6 +24,8 @@ const TEMPORARY: &str = ".yolo11-tmp";
 pub(crate) struct Cache {
     pub root: PathBuf,
     pub links: Vec<Link>,
+    /// Whether this user's umask would take reading from a new object.
+    pub masks_reading: bool,
 }
 
 impl Cache {
@@ -62,27 +65,16 @@ impl Cache {
         Ok(folder.join(format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))))
     }
 
-    /// Copies a file's bytes to a temporary name, without syncing. Returns their md5 and the name.
-    pub fn stage(&self, source: &Path, watch: &Watch) -> Result<(String, PathBuf)> {
-        let temporary = self.temporary()?;
-        let mut file = File::create_new(&temporary).map_err(Error::io("write", &temporary))?;
-        match copied(source, Some((&mut file, &temporary)), watch) {
-            Ok(md5) => Ok((md5, temporary)),
-            Err(error) => {
-                let _ = fs::remove_file(&temporary);
-                Err(error)
-            }
-        }
-    }
-
-    /// Gives a staged and synced file its place and its mode.
+    /// Gives a staged and synced file, read-only already, its place.
     pub fn place(&self, id: &str, temporary: &Path) -> Result<()> {
         let path = self.path(id, false);
         if let Some(folder) = path.parent().filter(|folder| !folder.is_dir()) {
             crate::write::make_folder(folder)?;
         }
-        fs::rename(temporary, &path).map_err(Error::io("write", &path))?;
-        set_mode(&path, WHOLE).map_err(Error::io("make read-only", &path))
+        if self.masks_reading {
+            set_mode(temporary, WHOLE).map_err(Error::io("make read-only", temporary))?;
+        }
+        fs::rename(temporary, &path).map_err(Error::io("write", &path))
     }
 
     /// Syncs what has been staged: one call for the file system where there is such a call.
@@ -102,10 +94,8 @@ impl Cache {
     /// Writes a small object, such as a folder's list.
     pub fn write(&self, id: &str, bytes: &[u8]) -> Result<()> {
         let temporary = self.temporary()?;
-        let written = File::create_new(&temporary).and_then(|mut file| {
-            std::io::Write::write_all(&mut file, bytes)?;
-            file.sync_all()
-        });
+        let mut file = new_read_only(&temporary)?;
+        let written = std::io::Write::write_all(&mut file, bytes).and_then(|()| file.sync_all());
         written.map_err(Error::io("write", &temporary))?;
         self.place(id, &temporary)
     }
@@ -129,13 +119,17 @@ impl Cache {
         Directory::parse(&bytes, &path).map(Some)
     }
 
-    /// Removes what dead processes left half-written.
-    pub fn sweep(&self) {
+    /// Removes what dead processes left half-written and, at the end of a command, its own.
+    pub fn sweep(&self, with_own: bool) {
         let Ok(entries) = fs::read_dir(self.root.join(TEMPORARY)) else { return };
         for entry in entries.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             let owner = name.split('-').next().and_then(|process| process.parse().ok());
-            if owner.is_some_and(|process| process != std::process::id() && !crate::lock::is_alive(process)) {
+            if owner.is_some_and(
+                |process| {
+                    if process == std::process::id() { with_own } else { !crate::lock::is_alive(process) }
+                },
+            ) {
                 let _ = fs::remove_file(entry.path());
             }
         }

@@ -7,7 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
 
-use crate::link::{make_first, set_mode};
+use crate::intake::waiting;
+#[cfg(target_os = "linux")]
+use crate::link::copy_to_free_name;
+use crate::link::{Link, make_first, set_mode};
 use crate::state::Stamp;
 use crate::{Error, Repository, Result, Tracked, Watch, write};
 
@@ -143,20 +146,43 @@ impl Repository {
             }
         }
         let step = watch.step("linking", plan.write.len());
-        plan.write.par_iter().try_for_each(|(path, id)| {
+        let put = |(path, id): &(PathBuf, String)| {
             step.check()?;
             self.put(id, plan.is_legacy, path, plan.is_executable)?;
             step.advance();
             Ok(())
-        })
+        };
+        waiting(|| plan.write.par_iter().try_for_each(put))
     }
 
     /// An object of the cache into the workspace: under a temporary name, then renamed over what is there.
     pub(crate) fn put(&self, id: &str, is_legacy: bool, path: &Path, is_executable: bool) -> Result<()> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
         let object = self.cache.path(id, is_legacy);
+        if !self.copies(path, &object, is_executable)? {
+            self.put_by_renaming(&object, path, is_executable)?;
+        }
+        if !is_legacy {
+            let metadata = fs::metadata(path).map_err(Error::io("read", path))?;
+            self.state.set(&self.state_name(path), Stamp::new(&metadata), id);
+        }
+        Ok(())
+    }
+    /// Where there is nothing yet and only copies can be made, the copy gets its name when it is whole.
+    fn copies(&self, path: &Path, object: &Path, is_executable: bool) -> Result<bool> {
+        #[cfg(target_os = "linux")]
+        if self.only_copies.load(Ordering::Relaxed) && fs::symlink_metadata(path).is_err() {
+            let mode = if is_executable { 0o777 } else { 0o666 };
+            return copy_to_free_name(object, path, mode).map_err(Error::io("write", path));
+        }
+        Ok(false)
+    }
+
+    fn put_by_renaming(&self, object: &Path, path: &Path, is_executable: bool) -> Result<()> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         let temporary = self.desk.join(NEXT.fetch_add(1, Ordering::Relaxed).to_string());
-        let link = make_first(&self.cache.links, &object, &temporary).map_err(Error::io("link", path))?;
+        let link = make_first(&self.cache.links, object, &temporary).map_err(Error::io("link", path))?;
+        // The first file tells how the others will be made.
+        self.only_copies.store(link == Link::Copy, Ordering::Relaxed);
         if is_executable && !link.is_shared() {
             set_mode(&temporary, 0o755).map_err(Error::io("make executable", path))?;
         }
@@ -167,10 +193,6 @@ impl Repository {
         fs::rename(&temporary, path).map_err(Error::io("write", path))?;
         // Of a hard link to the file that is there already, renaming leaves both names.
         let _ = fs::remove_file(&temporary);
-        if !is_legacy {
-            let metadata = fs::metadata(path).map_err(Error::io("read", path))?;
-            self.state.set(&self.state_name(path), Stamp::new(&metadata), id);
-        }
         Ok(())
     }
 }

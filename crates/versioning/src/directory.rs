@@ -83,6 +83,14 @@ impl Directory {
     }
 }
 
+/// A text in JSON, as Python's `json` writes it.
+pub(crate) fn quoted(text: &str) -> String {
+    let mut result = String::from("\"");
+    escape(text, &mut result);
+    result.push('"');
+    result
+}
+
 /// JSON's escapes as Python's `json` writes them: everything outside ASCII as UTF-16 units.
 fn escape(path: &str, text: &mut String) {
     for character in path.chars() {

@@ -46,12 +46,35 @@ impl Link {
             Link::Symlink => return std::os::unix::fs::symlink(object, target),
             #[cfg(windows)]
             Link::Symlink => return std::os::windows::fs::symlink_file(object, target),
-            Link::Copy => {
-                fs::copy(object, target)?;
-            }
+            Link::Copy => return copy(object, target, 0o666),
         }
         set_mode(target, 0o644)
     }
+}
+
+/// A file of its own, with the mode as the umask lets it be; the bytes do not pass through this process where the system can do that.
+pub(crate) fn copy(object: &Path, target: &Path, mode: u32) -> io::Result<()> {
+    let mut options = fs::File::options();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
+    let (mut from, mut to) = (fs::File::open(object)?, options.open(target)?);
+    io::copy(&mut from, &mut to).map(|_| ())
+}
+
+/// A copy that has no name until it is whole, and then one where nothing was: without half-made files, wherever it is stopped. False where the
+/// system has no such thing, or where something is at that name.
+#[cfg(target_os = "linux")]
+pub(crate) fn copy_to_free_name(object: &Path, target: &Path, mode: u32) -> io::Result<bool> {
+    use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+    let mut from = fs::File::open(object)?;
+    let folder = target.parent().unwrap_or(Path::new("."));
+    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    let Ok(handle) = rustix::fs::open(folder, flags, Mode::from_raw_mode(mode)) else { return Ok(false) };
+    let mut to = fs::File::from(handle);
+    io::copy(&mut from, &mut to)?;
+    let handle = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&to));
+    Ok(rustix::fs::linkat(CWD, handle, CWD, target, AtFlags::SYMLINK_FOLLOW).is_ok())
 }
 
 /// The first way that works here, tried in order.

@@ -1,11 +1,11 @@
 //! Where objects are pushed to and fetched from: one trait, one file an implementation; here the folder.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::hash::copied;
-use crate::link::set_mode;
+use crate::link::copy;
 use crate::s3::S3;
 use crate::{Error, Repository, Result, Watch, write};
 
@@ -15,12 +15,14 @@ pub(crate) trait Remote: Sync {
     fn url(&self, key: &str) -> String;
     /// How many objects to move at a time.
     fn width(&self) -> usize;
-    /// Whether the object is there.
-    fn has(&self, key: &str) -> Result<bool>;
-    /// Sends a file whole or not at all, and returns the md5 of the bytes that were read.
+    /// The object's size; nothing where there is none.
+    fn size(&self, key: &str) -> Result<Option<u64>>;
+    /// The sizes of all objects, where that asks less than so many questions would.
+    fn sizes(&self, count: usize, watch: &Watch) -> Result<Option<HashMap<String, u64>>>;
+    /// Sends a file whole or not at all.
     fn put(&self, key: &str, file: &Path, watch: &Watch) -> Result<()>;
-    /// Fetches into a new file, and returns the md5 of the bytes that arrived.
-    fn get(&self, key: &str, file: &Path, watch: &Watch) -> Result<String>;
+    /// Fetches into a new file. Returns how many bytes arrived.
+    fn get(&self, key: &str, file: &Path, watch: &Watch) -> Result<u64>;
     /// After the files and before the lists that name them.
     fn sync(&self) -> Result<()>;
 }
@@ -60,9 +62,9 @@ impl Repository {
     }
 }
 
-/// A folder, such as one on a network drive.
-struct Folder {
-    root: PathBuf,
+/// A folder, such as one on a network drive, or the cache of another repository: both are laid out alike.
+pub(crate) struct Folder {
+    pub root: PathBuf,
 }
 
 impl Remote for Folder {
@@ -74,34 +76,38 @@ impl Remote for Folder {
         2 * std::thread::available_parallelism().map_or(4, usize::from)
     }
 
-    fn has(&self, key: &str) -> Result<bool> {
-        Ok(self.root.join(key).is_file())
+    fn size(&self, key: &str) -> Result<Option<u64>> {
+        Ok(fs::metadata(self.root.join(key)).ok().filter(|metadata| metadata.is_file()).map(|metadata| metadata.len()))
     }
 
-    fn put(&self, key: &str, file: &Path, watch: &Watch) -> Result<()> {
+    fn sizes(&self, _: usize, _: &Watch) -> Result<Option<HashMap<String, u64>>> {
+        Ok(None)
+    }
+
+    fn put(&self, key: &str, file: &Path, _: &Watch) -> Result<()> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let target = self.root.join(key);
         let folder = target.parent().unwrap_or(&self.root);
-        write::make_folder(folder)?;
+        if !folder.is_dir() {
+            write::make_folder(folder)?;
+        }
         let name = format!(".{}-{}.tmp", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let temporary = folder.join(name);
-        let sent = File::create_new(&temporary).map_err(Error::io("write", &temporary)).and_then(|mut copy| {
-            let md5 = copied(file, Some((&mut copy, &temporary)), watch)?;
-            if !is_content(key, &md5) {
-                return Err(damaged(file));
-            }
-            set_mode(&temporary, 0o444).map_err(Error::io("make read-only", &temporary))?;
-            fs::rename(&temporary, &target).map_err(Error::io("write", &target))
-        });
+        let sent = copy(file, &temporary, 0o444).map_err(Error::io("write", &temporary));
+        let sent = sent.and_then(|()| fs::rename(&temporary, &target).map_err(Error::io("write", &target)));
         if sent.is_err() {
             let _ = fs::remove_file(&temporary);
         }
         sent
     }
 
-    fn get(&self, key: &str, file: &Path, watch: &Watch) -> Result<String> {
-        let mut copy = File::create_new(file).map_err(Error::io("write", file))?;
-        copied(&self.root.join(key), Some((&mut copy, file)), watch)
+    fn get(&self, key: &str, file: &Path, _: &Watch) -> Result<u64> {
+        let object = self.root.join(key);
+        if !object.is_file() {
+            return Err(Error::io("read", &object)(std::io::ErrorKind::NotFound.into()));
+        }
+        copy(&object, file, 0o444).map_err(Error::io("fetch", &object))?;
+        Ok(fs::metadata(file).map_err(Error::io("read", file))?.len())
     }
 
     fn sync(&self) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use crate::cache::Cache;
 use crate::config::Config;
@@ -23,6 +24,8 @@ pub struct Repository {
     pub(crate) cache: Cache,
     pub(crate) state: StateFile,
     pub(crate) desk: PathBuf,
+    /// Whether the first file that was checked out was a copy.
+    pub(crate) only_copies: AtomicBool,
     _lock: Lock,
 }
 
@@ -40,25 +43,42 @@ pub struct Tracked {
 }
 
 impl Repository {
+    /// The root of the repository that a path, which need not be there, lies in.
+    pub fn root_of(path: &Path) -> Option<PathBuf> {
+        let path = clean(&std::path::absolute(path).ok()?);
+        let there = path.ancestors().find(|folder| folder.is_dir())?.canonicalize().ok()?;
+        there.ancestors().find(|folder| folder.join(".dvc").is_dir()).map(Path::to_owned)
+    }
+
     /// Opens the repository that a folder lies in, and locks it.
     pub fn open(folder: &Path) -> Result<Repository> {
         let folder = folder.canonicalize().map_err(Error::io("open", folder))?;
-        let root = folder.ancestors().find(|folder| folder.join(".dvc").is_dir());
-        let Some(root) = root.map(Path::to_owned) else {
+        let Some(root) = Repository::root_of(&folder) else {
             let message = format!("`{}` is in no DVC repository", folder.display());
             return Err(Error::refused(
                 message,
                 "`yolo11 data init` makes one, `yolo11 data init --no-scm` without git",
             ));
         };
+        Repository::open_at(root, None, None)
+    }
+
+    /// A clone whose objects are kept in another cache, and whose settings are those of the repository it was cloned from.
+    pub(crate) fn open_with_cache(root: &Path, cache: &Path, original: Option<&Path>) -> Result<Repository> {
+        Repository::open_at(root.to_owned(), Some(cache.to_owned()), original)
+    }
+
+    fn open_at(root: PathBuf, cache: Option<PathBuf>, original: Option<&Path>) -> Result<Repository> {
         let dvc = root.join(".dvc");
         let lock = crate::lock::take(&dvc.join("tmp"))?;
-        let config = Config::load(&dvc)?;
-        let cache_root = match config.get_with_file("cache", "dir") {
-            Some((folder, base)) => base.join(folder),
-            None => dvc.join("cache"),
+        let config = Config::load(&original.map_or(dvc.clone(), |original| original.join(".dvc")))?;
+        let own = cache.is_none();
+        let cache_root = match (cache, config.get_with_file("cache", "dir")) {
+            (Some(cache), _) => cache,
+            (None, Some((folder, base))) => base.join(folder),
+            (None, None) => dvc.join("cache"),
         };
-        let setting = config.get("cache", "type");
+        let setting = config.get("cache", "type").filter(|_| own);
         let Some(links) = Link::types(setting.as_deref()) else {
             let message = format!("cache.type is `{}`", setting.unwrap_or_default());
             return Err(Error::refused(message, "it lists some of reflink, hardlink, symlink, copy"));
@@ -69,10 +89,13 @@ impl Repository {
         let desk = dvc.join("tmp").join("yolo11");
         let _ = fs::remove_dir_all(&desk);
         write::make_folder(&desk)?;
-        let cache = Cache { root: cache_root, links };
-        cache.sweep();
+        let mask = rustix::process::umask(rustix::fs::Mode::empty());
+        rustix::process::umask(mask);
+        let masks_reading = mask.intersects(rustix::fs::Mode::from_raw_mode(0o444));
+        let cache = Cache { root: cache_root, links, masks_reading };
+        cache.sweep(false);
         let state = StateFile::load(dvc.join("tmp").join("yolo11-state"));
-        Ok(Repository { root, config, git_root, cache, state, desk, _lock: lock })
+        Ok(Repository { root, config, git_root, cache, state, desk, only_copies: AtomicBool::new(false), _lock: lock })
     }
 
     /// The folder that holds `.dvc`.
@@ -193,12 +216,10 @@ impl Repository {
     pub(crate) fn absolute(&self, target: &Path) -> Result<PathBuf> {
         let path = std::path::absolute(target).map_err(Error::io("find", target))?;
         let path = clean(&path);
-        // The working folder may be reached through a link.
-        let folder = path.parent().unwrap_or(&path);
-        let path = match (folder.canonicalize(), path.file_name()) {
-            (Ok(folder), Some(name)) => folder.join(name),
-            _ => path,
-        };
+        // The working folder may be reached through a link; what is below may not be there yet.
+        let mut above = path.ancestors().skip(1);
+        let real = above.find_map(|folder| Some((folder.canonicalize().ok()?, path.strip_prefix(folder).ok()?)));
+        let path = real.map_or_else(|| path.clone(), |(folder, below)| folder.join(below));
         if path.starts_with(&self.root) {
             return Ok(path);
         }
@@ -209,6 +230,13 @@ impl Repository {
     /// A path as to show it: relative to the root.
     pub fn shown(&self, path: &Path) -> String {
         path.strip_prefix(&self.root).unwrap_or(path).display().to_string()
+    }
+}
+
+impl Drop for Repository {
+    fn drop(&mut self) {
+        // After a fault, what was half-made.
+        self.cache.sweep(true);
     }
 }
 

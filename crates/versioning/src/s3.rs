@@ -1,18 +1,22 @@
 //! A remote in an S3 bucket, at Amazon or any other endpoint, addressed in path style.
 
+use std::collections::HashMap;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use md5::{Digest, Md5};
+use rayon::prelude::*;
+use rusty_s3::actions::{CreateMultipartUpload, ListObjectsV2};
 use rusty_s3::{Bucket, Credentials, S3Action, UrlStyle};
-use ureq::Agent;
 use ureq::tls::{RootCerts, TlsConfig};
+use ureq::{Agent, SendBody};
 
-use crate::hash::md5_of_file;
-use crate::remote::{Remote, damaged, is_content};
+use crate::intake::new_read_only;
+use crate::remote::Remote;
 use crate::{Error, Result, Watch};
 
 /// How long a signature holds.
@@ -21,8 +25,12 @@ const SIGNED: Duration = Duration::from_secs(3600);
 const ATTEMPTS: u32 = 4;
 /// Objects moved at a time: most of a small object's time is waiting.
 const WIDTH: usize = 32;
-/// The largest object that one request may send.
-const LARGEST: u64 = 5 << 30;
+/// Larger objects go in parts of this size, or so large that [`MOST_PARTS`] do; one request may send 5 GiB at most.
+const PART: u64 = 64 << 20;
+/// S3 takes 10,000.
+const MOST_PARTS: u64 = 9_000;
+/// Parts of one object that are sent at a time.
+const PARTS_WIDTH: usize = 4;
 
 /// A bucket, a prefix in it, and who asks.
 pub(crate) struct S3 {
@@ -52,22 +60,10 @@ impl S3 {
         let bucket = Bucket::new(url, UrlStyle::Path, bucket.to_owned(), region);
         let bucket = bucket.map_err(|error| wrong(format!("s3://{place}: {error}")))?;
         let is_off = |key: &str| setting(key).is_some_and(|value| value.eq_ignore_ascii_case("false"));
-        let tls = TlsConfig::builder()
-            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .root_certs(RootCerts::PlatformVerifier)
-            .disable_verification(is_off("ssl_verify"))
-            .build();
-        let agent = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_idle_connections_per_host(WIDTH)
-            .max_idle_connections(WIDTH)
-            .timeout_connect(Some(Duration::from_secs(15)))
-            .timeout_recv_response(Some(Duration::from_secs(120)))
-            .tls_config(tls)
-            .build();
+        let agent = agent(is_off("ssl_verify"));
         let prefix = prefix.trim_matches('/');
         let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
-        Ok(S3 { agent: agent.into(), bucket, prefix, credentials: credentials(setting) })
+        Ok(S3 { agent, bucket, prefix, credentials: credentials(setting) })
     }
 
     fn name(&self, key: &str) -> String {
@@ -105,6 +101,154 @@ impl S3 {
     }
 }
 
+/// An object as a listing has it.
+#[derive(Clone, Debug)]
+pub(crate) struct Listed {
+    /// Below the prefix.
+    pub key: String,
+    pub size: u64,
+    /// Without quotes.
+    pub etag: String,
+}
+
+impl S3 {
+    /// Size and etag of an object; nothing where there is none.
+    pub fn head(&self, key: &str) -> Result<Option<Listed>> {
+        let name = self.name(key);
+        self.attempt(key, None, || {
+            let url = self.bucket.head_object(self.credentials.as_ref(), &name).sign(SIGNED);
+            let response = self.agent.head(url.as_str()).call().map_err(Fault::from)?;
+            let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
+            match response.status().as_u16() {
+                200..300 => {
+                    let size = header("content-length").and_then(|size| size.parse().ok()).unwrap_or_default();
+                    let etag = header("etag").unwrap_or_default().trim_matches('"').to_owned();
+                    Ok(Some(Listed { key: key.to_owned(), size, etag }))
+                }
+                404 => Ok(None),
+                status => Err(Fault::of(status, "")),
+            }
+        })
+    }
+
+    /// The objects whose keys begin so, in their order; `most` of them or, with 0, all.
+    pub fn list(&self, start: &str, most: usize, watch: &Watch) -> Result<Vec<Listed>> {
+        let prefix = self.name(start);
+        let mut found = Vec::new();
+        let mut token: Option<String> = None;
+        loop {
+            let page = self.attempt(start, Some(watch), || {
+                let mut action = self.bucket.list_objects_v2(self.credentials.as_ref());
+                action.with_prefix(prefix.as_str());
+                if let Some(token) = &token {
+                    action.with_continuation_token(token.as_str());
+                }
+                if most > 0 {
+                    action.with_max_keys(most.min(1000));
+                }
+                let url = action.sign(SIGNED);
+                let mut response = self.agent.get(url.as_str()).call().map_err(Fault::from)?;
+                let status = response.status().as_u16();
+                let text = response.body_mut().read_to_string().map_err(Fault::from)?;
+                if !(200..300).contains(&status) {
+                    return Err(Fault::of(status, &text));
+                }
+                ListObjectsV2::parse_response(&text)
+                    .map_err(|error| Fault { message: format!("the listing cannot be read: {error}"), passes: false })
+            })?;
+            for object in page.contents {
+                let Some(key) = object.key.strip_prefix(&self.prefix) else { continue };
+                let etag = object.etag.unwrap_or_default().trim_matches('"').to_owned();
+                found.push(Listed { key: key.to_owned(), size: object.size.unwrap_or_default(), etag });
+            }
+            token = page.next_continuation_token.filter(|_| most == 0);
+            if token.is_none() {
+                return Ok(found);
+            }
+        }
+    }
+
+    fn send(&self, key: &str, url: &str, file: &Path, range: Range<u64>, watch: &Watch) -> Result<String> {
+        self.attempt(key, Some(watch), || {
+            let local = |error: std::io::Error| Fault { message: error.to_string(), passes: false };
+            let mut source = File::open(file).map_err(local)?;
+            source.seek(SeekFrom::Start(range.start)).map_err(local)?;
+            let length = range.end - range.start;
+            let mut body = source.take(length);
+            let request = self.agent.put(url).header("content-length", length.to_string());
+            let mut response = request.send(SendBody::from_reader(&mut body)).map_err(Fault::from)?;
+            let status = response.status().as_u16();
+            let text = response.body_mut().read_to_string().unwrap_or_default();
+            if !(200..300).contains(&status) {
+                return Err(Fault::of(status, &text));
+            }
+            let etag = response.headers().get("etag").and_then(|etag| etag.to_str().ok());
+            Ok(etag.unwrap_or_default().to_owned())
+        })
+    }
+
+    fn post(&self, key: &str, url: &str, body: &str, watch: &Watch) -> Result<String> {
+        self.attempt(key, Some(watch), || {
+            let mut response = self.agent.post(url).send(body).map_err(Fault::from)?;
+            let status = response.status().as_u16();
+            let text = response.body_mut().read_to_string().map_err(Fault::from)?;
+            // The end of an upload may fail after its status has been sent.
+            if (200..300).contains(&status) && !text.contains("<Error>") {
+                Ok(text)
+            } else {
+                Err(Fault::of(status, &text))
+            }
+        })
+    }
+
+    /// Parts first, then the word that they are one object: until then there is none.
+    fn send_in_parts(&self, key: &str, file: &Path, length: u64, watch: &Watch) -> Result<()> {
+        let name = self.name(key);
+        let credentials = self.credentials.as_ref();
+        let url = self.bucket.create_multipart_upload(credentials, &name).sign(SIGNED);
+        let answer = self.post(key, url.as_str(), "", watch)?;
+        let upload = CreateMultipartUpload::parse_response(&answer).map_err(|error| Error::Remote {
+            url: self.url(key),
+            message: format!("the server's answer cannot be read: {error}"),
+            hint: "check that endpointurl is that of an S3 server".to_owned(),
+        })?;
+        let upload = upload.upload_id();
+        let size = PART.max(length.div_ceil(MOST_PARTS));
+        let parts: Vec<Range<u64>> =
+            (0..length.div_ceil(size)).map(|i| i * size..((i + 1) * size).min(length)).collect();
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let mut sent = Vec::new();
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some(range) = parts.get(index) else { return Ok(sent) };
+                let number = u16::try_from(index + 1).unwrap_or(u16::MAX);
+                let url = self.bucket.upload_part(credentials, &name, number, upload).sign(SIGNED);
+                sent.push((index, self.send(key, url.as_str(), file, range.clone(), watch)?));
+            }
+        };
+        let sent: Result<Vec<Vec<(usize, String)>>> = std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..PARTS_WIDTH.min(parts.len())).map(|_| scope.spawn(work)).collect();
+            let stopped = |_| Err(Error::Stopped);
+            workers.into_iter().map(|worker| worker.join().unwrap_or_else(stopped)).collect()
+        });
+        let finished = sent.and_then(|sent| {
+            let mut sent: Vec<(usize, String)> = sent.into_iter().flatten().collect();
+            sent.sort();
+            let etags: Vec<&str> = sent.iter().map(|(_, etag)| etag.as_str()).collect();
+            let action = self.bucket.complete_multipart_upload(credentials, &name, upload, etags.into_iter());
+            let url = action.sign(SIGNED);
+            self.post(key, url.as_str(), &action.body(), watch).map(|_| ())
+        });
+        if finished.is_err() {
+            // Parts that belong to nothing cost money; that they cannot be removed is told by nobody better than the first fault.
+            let url = self.bucket.abort_multipart_upload(credentials, &name, upload).sign(SIGNED);
+            let _ = self.agent.delete(url.as_str()).call();
+        }
+        finished
+    }
+}
+
 impl Remote for S3 {
     fn url(&self, key: &str) -> String {
         format!("s3://{}/{}", self.bucket.name(), self.name(key))
@@ -114,72 +258,92 @@ impl Remote for S3 {
         WIDTH
     }
 
-    fn has(&self, key: &str) -> Result<bool> {
-        let name = self.name(key);
-        self.attempt(key, None, || {
-            let url = self.bucket.head_object(self.credentials.as_ref(), &name).sign(SIGNED);
-            let response = self.agent.head(url.as_str()).call().map_err(Fault::from)?;
-            match response.status().as_u16() {
-                200..300 => Ok(true),
-                404 => Ok(false),
-                status => Err(Fault::of(status, "")),
-            }
-        })
+    fn size(&self, key: &str) -> Result<Option<u64>> {
+        Ok(self.head(key)?.map(|object| object.size))
+    }
+
+    fn sizes(&self, count: usize, watch: &Watch) -> Result<Option<HashMap<String, u64>>> {
+        // The share of one of 256 like folders says how many objects there are, and so whether lists or questions are fewer.
+        const FEW: usize = 256;
+        if count < FEW || self.list("files/md5/00/", 1000, watch)?.len() * 256 / 1000 + FEW > count {
+            return Ok(None);
+        }
+        let lists: Result<Vec<Vec<Listed>>> =
+            (0..256).into_par_iter().map(|head| self.list(&format!("files/md5/{head:02x}/"), 0, watch)).collect();
+        Ok(Some(lists?.into_iter().flatten().map(|object| (object.key, object.size)).collect()))
     }
 
     fn put(&self, key: &str, file: &Path, watch: &Watch) -> Result<()> {
-        let name = self.name(key);
         let length = file.metadata().map_err(Error::io("read", file))?.len();
-        if length > LARGEST {
-            let message = format!("`{}` has {length} bytes; one request may send {LARGEST}", file.display());
-            return Err(Error::refused(message, "push this one with `dvc push`, or split the file"));
+        if length > PART {
+            return self.send_in_parts(key, file, length, watch);
         }
-        // A damaged object must not be handed on.
-        if !is_content(key, &md5_of_file(file, watch)?) {
-            return Err(damaged(file));
-        }
-        self.attempt(key, Some(watch), || {
-            let url = self.bucket.put_object(self.credentials.as_ref(), &name).sign(SIGNED);
-            let body = File::open(file).map_err(|error| Fault { message: error.to_string(), passes: false })?;
-            let request = self.agent.put(url.as_str()).header("content-length", length.to_string());
-            let mut response = request.send(&body).map_err(Fault::from)?;
-            let status = response.status().as_u16();
-            let text = response.body_mut().read_to_string().unwrap_or_default();
-            if (200..300).contains(&status) { Ok(()) } else { Err(Fault::of(status, &text)) }
-        })
+        let url = self.bucket.put_object(self.credentials.as_ref(), &self.name(key)).sign(SIGNED);
+        self.send(key, url.as_str(), file, 0..length, watch).map(|_| ())
     }
 
-    fn get(&self, key: &str, file: &Path, watch: &Watch) -> Result<String> {
+    fn get(&self, key: &str, file: &Path, watch: &Watch) -> Result<u64> {
         let name = self.name(key);
         self.attempt(key, Some(watch), || {
             let url = self.bucket.get_object(self.credentials.as_ref(), &name).sign(SIGNED);
-            let mut response = self.agent.get(url.as_str()).call().map_err(Fault::from)?;
-            let status = response.status().as_u16();
-            if !(200..300).contains(&status) {
-                let text = response.body_mut().read_to_string().unwrap_or_default();
-                return Err(Fault::of(status, &text));
-            }
-            let local = |error: std::io::Error| Fault { message: error.to_string(), passes: false };
-            let mut target = File::create(file).map_err(local)?;
-            let mut body = response.body_mut().as_reader();
-            let mut digest = Md5::new();
-            let mut buffer = vec![0; 128 * 1024];
-            loop {
-                let stopped = |error: Error| Fault { message: error.to_string(), passes: false };
-                watch.check().map_err(stopped)?;
-                let count =
-                    body.read(&mut buffer).map_err(|error| Fault { message: error.to_string(), passes: true })?;
-                if count == 0 {
-                    return Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect());
-                }
-                digest.update(&buffer[..count]);
-                target.write_all(&buffer[..count]).map_err(local)?;
-            }
+            download(&self.agent, url.as_str(), file, watch).map(|(size, _)| size)
         })
     }
 
     fn sync(&self) -> Result<()> {
         Ok(())
+    }
+}
+
+/// What a web address holds, into a new file. Returns its size, and the etag as the server writes it.
+pub(crate) fn download_once(url: &str, file: &Path, watch: &Watch) -> Result<(u64, Option<String>)> {
+    let agent = agent(false);
+    let mut attempt = 1;
+    loop {
+        match download(&agent, url, file, watch) {
+            Ok(found) => return Ok(found),
+            Err(fault) if fault.passes && attempt < ATTEMPTS => {
+                watch.check()?;
+                std::thread::sleep(Duration::from_millis(200 << attempt));
+                attempt += 1;
+            }
+            Err(fault) => {
+                watch.check()?;
+                let hint = "check the address and the network, then run it again".to_owned();
+                return Err(Error::Remote { url: url.to_owned(), message: fault.message, hint });
+            }
+        }
+    }
+}
+
+/// What an address holds, into a new file. Returns how many bytes arrived, no fewer than the server said there are, and the etag.
+fn download(agent: &Agent, url: &str, file: &Path, watch: &Watch) -> std::result::Result<(u64, Option<String>), Fault> {
+    let mut response = agent.get(url).call().map_err(Fault::from)?;
+    let status = response.status().as_u16();
+    if !(200..300).contains(&status) {
+        let text = response.body_mut().read_to_string().unwrap_or_default();
+        return Err(Fault::of(status, &text));
+    }
+    let said = response.headers().get("content-length").and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let etag = response.headers().get("etag").and_then(|etag| etag.to_str().ok()).map(str::to_owned);
+    let local = |error: String| Fault { message: error, passes: false };
+    // Of the attempt before.
+    let _ = std::fs::remove_file(file);
+    let mut target = new_read_only(file).map_err(|error| local(error.to_string()))?;
+    let mut body = response.body_mut().as_reader();
+    let mut buffer = vec![0; (128 * 1024).min(said.map_or(usize::MAX, |said| said as usize + 1))];
+    let mut arrived = 0;
+    loop {
+        watch.check().map_err(|error| local(error.to_string()))?;
+        let count = body.read(&mut buffer).map_err(|error| Fault { message: error.to_string(), passes: true })?;
+        if count == 0 {
+            return match said.filter(|&said| said != arrived) {
+                Some(said) => Err(Fault { message: format!("{arrived} of {said} bytes arrived"), passes: true }),
+                None => Ok((arrived, etag)),
+            };
+        }
+        arrived += count as u64;
+        target.write_all(&buffer[..count]).map_err(|error| local(error.to_string()))?;
     }
 }
 
@@ -196,6 +360,24 @@ impl Fault {
         let code = code.map(|code| format!(" ({code})")).unwrap_or_default();
         Fault { message: format!("the server answers {status}{code}"), passes: status >= 500 || status == 429 }
     }
+}
+
+/// Connections that are kept open, with the system's certificates.
+pub(crate) fn agent(trusts_all: bool) -> Agent {
+    let tls = TlsConfig::builder()
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .root_certs(RootCerts::PlatformVerifier)
+        .disable_verification(trusts_all)
+        .build();
+    let config = Agent::config_builder()
+        .http_status_as_error(false)
+        .max_idle_connections_per_host(WIDTH)
+        .max_idle_connections(WIDTH)
+        .timeout_connect(Some(Duration::from_secs(15)))
+        .timeout_recv_response(Some(Duration::from_secs(120)))
+        .tls_config(tls)
+        .build();
+    config.into()
 }
 
 fn variable(name: &str) -> Option<String> {

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::RwLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::Result;
 
@@ -29,37 +30,47 @@ impl Stamp {
             changed: metadata.ctime() * 1_000_000_000 + metadata.ctime_nsec(),
         }
     }
+
+    /// Whether it is the same file with the same content: naming and protecting it changes no more than the time of change.
+    pub fn is_same_content(&self, other: &Stamp) -> bool {
+        (self.size, self.inode, self.modified) == (other.size, other.inode, other.modified)
+    }
 }
 
 /// Stamps and ids by path.
 #[derive(Debug)]
 pub(crate) struct StateFile {
     path: PathBuf,
-    known: Mutex<HashMap<String, (Stamp, String)>>,
+    known: RwLock<HashMap<String, (Stamp, String)>>,
+    is_changed: AtomicBool,
 }
 
 impl StateFile {
     /// Reads the file; a damaged or missing one is an empty one, as everything in it can be found out again.
     pub fn load(path: PathBuf) -> StateFile {
         let bytes = std::fs::read(&path).unwrap_or_default();
-        StateFile { path, known: Mutex::new(decoded(&bytes).unwrap_or_default()) }
+        StateFile { path, known: RwLock::new(decoded(&bytes).unwrap_or_default()), is_changed: AtomicBool::new(false) }
     }
 
     /// The id of a file's content, if it has not been touched since.
     pub fn get(&self, path: &str, stamp: Stamp) -> Option<String> {
-        let known = self.known.lock().unwrap_or_else(|poison| poison.into_inner());
+        let known = self.known.read().unwrap_or_else(|poison| poison.into_inner());
         known.get(path).filter(|(then, _)| *then == stamp).map(|(_, id)| id.clone())
     }
 
     /// Remembers.
     pub fn set(&self, path: &str, stamp: Stamp, id: &str) {
-        let mut known = self.known.lock().unwrap_or_else(|poison| poison.into_inner());
+        let mut known = self.known.write().unwrap_or_else(|poison| poison.into_inner());
         known.insert(path.to_owned(), (stamp, id.to_owned()));
+        self.is_changed.store(true, Ordering::Relaxed);
     }
 
-    /// Writes the file.
+    /// Writes the file, if there is something new to write.
     pub fn save(&self) -> Result<()> {
-        let known = self.known.lock().unwrap_or_else(|poison| poison.into_inner());
+        if !self.is_changed.swap(false, Ordering::Relaxed) {
+            return Ok(());
+        }
+        let known = self.known.read().unwrap_or_else(|poison| poison.into_inner());
         let mut bytes = MAGIC.to_vec();
         for (path, (stamp, id)) in known.iter() {
             bytes.extend((path.len() as u32).to_le_bytes());

@@ -1,6 +1,6 @@
 //! How the workspace and the cache stand to what is recorded.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
@@ -44,6 +44,17 @@ pub struct Status {
     pub state: State,
 }
 
+/// Tracked data that a path has to do with.
+#[derive(Clone, Debug)]
+pub struct Covering {
+    /// What is tracked.
+    pub tracked: Tracked,
+    /// How the workspace stands to what is recorded; never [`State::NotInCache`].
+    pub state: State,
+    /// The id of what is in the workspace.
+    pub id: Option<String>,
+}
+
 impl Repository {
     /// Compares the workspace with what is recorded. Changes nothing but the memory of what was read.
     pub fn status(&self, targets: &[PathBuf], watch: &Watch) -> Result<Vec<Status>> {
@@ -53,6 +64,27 @@ impl Repository {
         }
         self.state.save()?;
         Ok(result)
+    }
+
+    /// The tracked data that lies at, in or around a path, and how the workspace stands to what is recorded, whatever the cache has.
+    pub fn covering(&self, path: &Path, watch: &Watch) -> Result<Vec<Covering>> {
+        let path = self.absolute(path)?;
+        let mut found = Vec::new();
+        for tracked in self.tracked()? {
+            if !path.starts_with(&tracked.path) && !tracked.path.starts_with(&path) {
+                continue;
+            }
+            let id = self.content(self.find(&tracked.path)?, tracked.output.is_legacy, watch)?.id();
+            let state = match (&tracked.output.md5, &id) {
+                (_, None) => State::Deleted,
+                (None, _) => State::New,
+                (Some(recorded), Some(id)) if recorded == id => State::Clean,
+                _ => State::Modified,
+            };
+            found.push(Covering { tracked, state, id });
+        }
+        self.state.save()?;
+        Ok(found)
     }
 
     fn state_of(&self, tracked: &Tracked, watch: &Watch) -> Result<State> {

@@ -3,14 +3,18 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
-use crate::remote::{Remote, is_content};
+use crate::intake::{Source, md5_of_files};
+use crate::remote::{Remote, damaged, is_content};
+use crate::watch::Step;
 use crate::{Error, Repository, Result, Watch};
 
-/// Objects that are fetched before they are synced together.
+/// Objects, and bytes, that are fetched before they are checked and synced together.
 const BATCH: usize = 4096;
+const BATCH_BYTES: u64 = 1 << 30;
 
 /// What a push or fetch did.
 #[derive(Clone, Debug, Default)]
@@ -24,9 +28,9 @@ pub struct Transferred {
 }
 
 /// An object: its id and whether it is DVC 2's.
-type Object = (String, bool);
+pub(crate) type Object = (String, bool);
 
-fn key(object: &Object) -> String {
+pub(crate) fn key(object: &Object) -> String {
     let (head, tail) = object.0.split_at(2);
     if object.1 { format!("{head}/{tail}") } else { format!("files/md5/{head}/{tail}") }
 }
@@ -90,93 +94,147 @@ impl Repository {
         Ok(done)
     }
 
+    /// Checks objects, many at a time, and sends them: what is damaged is not handed on.
     fn send(&self, objects: &[Object], remote: &dyn Remote, watch: &Watch) -> Result<()> {
         let step = watch.step("pushing", objects.len());
-        parallel(remote.width())?.install(|| {
-            objects.par_iter().try_for_each(|object| {
-                step.check()?;
-                let path = self.cache.path(&object.0, object.1);
-                if !path.is_file() {
-                    return Err(self.not_in_cache(object));
+        let checking = watch.step("checking", objects.len());
+        let pool = parallel(remote.width())?;
+        for batch in objects.chunks(BATCH) {
+            let paths: Vec<PathBuf> = batch.iter().map(|object| self.cache.path(&object.0, object.1)).collect();
+            let size =
+                |path: &PathBuf| fs::metadata(path).ok().filter(|found| found.is_file()).map(|found| found.len());
+            let sizes: Vec<Option<u64>> = paths.par_iter().map(size).collect();
+            if let Some(missing) = sizes.iter().position(Option::is_none) {
+                return Err(self.not_in_cache(&batch[missing]));
+            }
+            let sources: Vec<Source> =
+                paths.iter().zip(&sizes).map(|(path, size)| Source { path, size: size.unwrap_or_default() }).collect();
+            let found = md5_of_files(&sources, &checking)?;
+            for ((object, md5), path) in batch.iter().zip(found).zip(&paths) {
+                if !is_content(&key(object), &md5) {
+                    return Err(damaged(path));
                 }
-                remote.put(&key(object), &path, watch)?;
-                step.advance();
-                Ok(())
-            })
-        })
+            }
+            pool.install(|| {
+                batch.par_iter().zip(&paths).try_for_each(|(object, path)| {
+                    step.check()?;
+                    remote.put(&key(object), path, watch)?;
+                    step.advance();
+                    Ok(())
+                })
+            })?;
+        }
+        Ok(())
     }
 
-    fn receive(&self, objects: &[Object], remote: &dyn Remote, done: &mut Transferred, watch: &Watch) -> Result<()> {
+    pub(crate) fn receive(
+        &self,
+        objects: &[Object],
+        remote: &dyn Remote,
+        done: &mut Transferred,
+        watch: &Watch,
+    ) -> Result<()> {
         let had: Result<Vec<bool>> =
             objects.par_iter().map(|object| self.cache.has(&object.0, object.1, watch)).collect();
         let missing: Vec<&Object> =
             objects.iter().zip(had?).filter(|(_, had)| !had).map(|(object, _)| object).collect();
         done.present += objects.len() - missing.len();
         let step = watch.step("fetching", missing.len());
+        let checking = watch.step("checking", missing.len());
         let pool = parallel(remote.width())?;
-        for batch in missing.chunks(BATCH) {
-            let received: Vec<Result<PathBuf>> = pool.install(|| {
-                let one = |object: &&Object| {
-                    step.check()?;
-                    let temporary = self.cache.temporary()?;
-                    let md5 = self.get(object, remote, &temporary, watch);
-                    if md5.is_err() {
-                        let _ = fs::remove_file(&temporary);
+        let next = AtomicUsize::new(0);
+        while next.load(Ordering::Relaxed) < missing.len() {
+            // A batch ends after so many objects or bytes; what has arrived by then is checked, synced and kept.
+            let (count, bytes) = (AtomicUsize::new(0), AtomicU64::new(0));
+            let worker = |_| {
+                let mut received = Vec::new();
+                while count.fetch_add(1, Ordering::Relaxed) < BATCH && bytes.load(Ordering::Relaxed) < BATCH_BYTES {
+                    let Some(object) = missing.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
+                    let one = self.receive_one(object, remote, watch);
+                    if let Ok((_, size)) = &one {
+                        bytes.fetch_add(*size, Ordering::Relaxed);
+                    }
+                    let is_over = one.is_err();
+                    received.push((*object, one));
+                    if is_over {
+                        // The others need not begin anew.
+                        next.fetch_max(missing.len(), Ordering::Relaxed);
+                        break;
                     }
                     step.advance();
-                    md5.map(|()| temporary)
-                };
-                batch.par_iter().map(one).collect()
-            });
-            // What did arrive is kept, whatever became of the rest.
-            if received.iter().any(Result::is_ok) {
-                self.cache.sync()?;
-            }
-            let mut failure = None;
-            for (object, received) in batch.iter().zip(received) {
-                match received {
-                    Ok(temporary) if object.1 => self.place_legacy(object, &temporary)?,
-                    Ok(temporary) => self.cache.place(&object.0, &temporary)?,
-                    Err(error) => {
-                        failure.get_or_insert(error);
-                        continue;
-                    }
                 }
-                done.moved += 1;
-            }
-            if let Some(error) = failure {
-                return Err(error);
-            }
+                received
+            };
+            let received: Vec<(&Object, Result<(PathBuf, u64)>)> =
+                pool.install(|| (0..remote.width()).into_par_iter().flat_map_iter(worker).collect());
+            self.keep(received, remote, &checking, done)?;
         }
         Ok(())
     }
 
-    fn get(&self, object: &Object, remote: &dyn Remote, temporary: &std::path::Path, watch: &Watch) -> Result<()> {
+    fn receive_one(&self, object: &Object, remote: &dyn Remote, watch: &Watch) -> Result<(PathBuf, u64)> {
+        watch.check()?;
+        let temporary = self.cache.temporary()?;
         let key = key(object);
-        let md5 = match remote.get(&key, temporary, watch) {
-            Ok(md5) => md5,
+        match remote.get(&key, &temporary, watch) {
+            Ok(size) => Ok((temporary, size)),
             Err(error) => {
+                let _ = fs::remove_file(&temporary);
                 watch.check()?;
-                if !remote.has(&key)? {
+                if remote.size(&key)?.is_none() {
                     let message = "the remote does not have it".to_owned();
                     let hint = "`yolo11 data push` or `dvc push` it from where the data is".to_owned();
                     return Err(Error::Remote { url: remote.url(&key), message, hint });
                 }
-                return Err(error);
+                Err(error)
             }
-        };
-        let expected = object.0.trim_end_matches(".dir");
-        let is_right = if object.1 {
-            md5 == expected || crate::hash::legacy_md5_of_file(temporary)? == expected
-        } else {
-            is_content(&key, &md5)
-        };
-        if is_right {
-            return Ok(());
         }
-        let message = format!("the content has md5 {md5}, not that of its name");
-        let hint = "the object is damaged there: delete it, then push it again from where the data is".to_owned();
-        Err(Error::Remote { url: remote.url(&key), message, hint })
+    }
+
+    /// Gives what arrived whole its place, whatever became of the rest.
+    fn keep(
+        &self,
+        received: Vec<(&Object, Result<(PathBuf, u64)>)>,
+        remote: &dyn Remote,
+        checking: &Step,
+        done: &mut Transferred,
+    ) -> Result<()> {
+        let mut failure = None;
+        let mut arrived = Vec::new();
+        for (object, result) in received {
+            match result {
+                Ok((path, size)) => arrived.push((object, path, size)),
+                Err(error) => drop(failure.get_or_insert(error)),
+            }
+        }
+        if arrived.is_empty() {
+            return failure.map_or(Ok(()), Err);
+        }
+        let sources: Vec<Source> = arrived.iter().map(|(_, path, size)| Source { path, size: *size }).collect();
+        // Checked even where the rest is to stop: it would have to be fetched again.
+        let never = Watch::none();
+        let unstopped = never.step("checking", sources.len());
+        let found = md5_of_files(&sources, if failure.is_some() { &unstopped } else { checking })?;
+        self.cache.sync()?;
+        for ((object, path, _), md5) in arrived.iter().zip(&found) {
+            let expected = object.0.trim_end_matches(".dir");
+            let is_right = md5 == expected || object.1 && crate::hash::legacy_md5_of_file(path)? == expected;
+            if !is_right {
+                let message = format!("the content has md5 {md5}, not that of its name");
+                let hint =
+                    "the object is damaged there: delete it, then push it again from where the data is".to_owned();
+                failure.get_or_insert(Error::Remote { url: remote.url(&key(object)), message, hint });
+                let _ = fs::remove_file(path);
+                continue;
+            }
+            if object.1 {
+                self.place_legacy(object, path)?
+            } else {
+                self.cache.place(&object.0, path)?
+            }
+            done.moved += 1;
+        }
+        failure.map_or(Ok(()), Err)
     }
 
     fn place_legacy(&self, object: &Object, temporary: &std::path::Path) -> Result<()> {
@@ -186,14 +244,22 @@ impl Repository {
         crate::link::set_mode(&path, 0o444).map_err(Error::io("make read-only", &path))
     }
 
+    /// Which of the objects the remote does not have, or has with another size than the cache: cut short, it is as good as none.
     fn absent(&self, objects: &[Object], remote: &dyn Remote, watch: &Watch) -> Result<Vec<Object>> {
         let step = watch.step("asking the remote", objects.len());
-        let has: Result<Vec<bool>> = parallel(remote.width())?.install(|| {
+        let pool = parallel(remote.width())?;
+        let has: Result<Vec<bool>> = pool.install(|| {
+            let all = remote.sizes(objects.len(), watch)?;
             let one = |object: &Object| {
                 step.check()?;
-                let has = remote.has(&key(object));
+                let key = key(object);
+                let there = match &all {
+                    Some(all) if !object.1 => all.get(&key).copied(),
+                    _ => remote.size(&key)?,
+                };
+                let here = fs::metadata(self.cache.path(&object.0, object.1)).ok().map(|found| found.len());
                 step.advance();
-                has
+                Ok(there.is_some() && (here.is_none() || here == there))
             };
             objects.par_iter().map(one).collect()
         });
@@ -207,7 +273,7 @@ impl Repository {
     }
 }
 
-fn parallel(width: usize) -> Result<rayon::ThreadPool> {
+pub(crate) fn parallel(width: usize) -> Result<rayon::ThreadPool> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(width).build();
     pool.map_err(|error| Error::refused(format!("no threads: {error}"), "raise the limit of processes (ulimit -u)"))
 }

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use crate::directory::{Directory, Entry};
-use crate::hash::{legacy_md5_of_file, md5_of_file};
+use crate::hash::legacy_md5_of_file;
 use crate::ignored::Patterns;
+use crate::intake::{Source, md5_of_files};
 use crate::state::Stamp;
 use crate::{Error, Repository, Result, Watch};
 
@@ -74,9 +75,12 @@ impl Repository {
             return Ok(Found::File(work_file(path.to_owned(), String::new(), &metadata)?));
         }
         let patterns = Patterns::dvc(self.root(), path.parent().unwrap_or(path))?;
-        let mut files = Vec::new();
+        let mut names = Vec::new();
         let mut above = Vec::new();
-        self.walk(path, "", &patterns, &mut above, &mut files)?;
+        self.walk(path, "", &patterns, &mut above, &mut names)?;
+        let files: Result<Vec<Option<WorkFile>>> =
+            names.into_par_iter().map(|(path, relative)| self.look_at(path, relative)).collect();
+        let mut files: Vec<WorkFile> = files?.into_iter().flatten().collect();
         files.sort_by(|a: &WorkFile, b| a.relative.cmp(&b.relative));
         Ok(Found::Folder(files))
     }
@@ -87,7 +91,7 @@ impl Repository {
         relative: &str,
         patterns: &Patterns,
         above: &mut Vec<(u64, u64)>,
-        files: &mut Vec<WorkFile>,
+        files: &mut Vec<(PathBuf, String)>,
     ) -> Result<()> {
         let metadata = fs::metadata(folder).map_err(Error::io("read", folder))?;
         let identity = (metadata.dev(), metadata.ino());
@@ -121,60 +125,62 @@ impl Repository {
                 }
                 continue;
             }
-            let metadata = match fs::metadata(&path) {
-                Ok(metadata) => metadata,
-                // A link into a cache that has lost the object: the file is missing.
-                Err(error) if kind.is_symlink() && error.kind() == std::io::ErrorKind::NotFound => {
-                    let into_cache = fs::read_link(&path).is_ok_and(|target| target.starts_with(&self.cache.root));
-                    if into_cache {
-                        continue;
-                    }
-                    let message = format!("`{}` is a link to nothing", path.display());
-                    return Err(Error::refused(message, "remove the link, or name it in .dvcignore"));
-                }
-                Err(error) => return Err(Error::io("read", &path)(error)),
-            };
-            files.push(work_file(path, below, &metadata)?);
+            files.push((path, below));
         }
         above.pop();
         Ok(())
+    }
+
+    /// What the system says about a file; nothing of a link into the cache whose object is gone.
+    fn look_at(&self, path: PathBuf, relative: String) -> Result<Option<WorkFile>> {
+        match fs::metadata(&path) {
+            Ok(metadata) => work_file(path, relative, &metadata).map(Some),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && path.is_symlink() => {
+                if fs::read_link(&path).is_ok_and(|target| target.starts_with(&self.cache.root)) {
+                    return Ok(None);
+                }
+                let message = format!("`{}` is a link to nothing", path.display());
+                Err(Error::refused(message, "remove the link, or name it in .dvcignore"))
+            }
+            Err(error) => Err(Error::io("read", &path)(error)),
+        }
     }
 
     /// Reads what has changed since it was last read; the rest is known.
     pub(crate) fn content(&self, found: Found, is_legacy: bool, watch: &Watch) -> Result<Content> {
         Ok(match found {
             Found::Nothing => Content::Nothing,
-            Found::File(file) => Content::File { md5: self.md5_of(&file, is_legacy, watch)?, file },
+            Found::File(file) => {
+                let mut ids = self.md5_of_each(std::slice::from_ref(&file), is_legacy, watch)?;
+                Content::File { md5: ids.pop().unwrap_or_default(), file }
+            }
             Found::Folder(files) => {
-                let step = watch.step("reading", files.len());
-                let entries: Result<Vec<Entry>> = files
-                    .par_iter()
-                    .map(|file| {
-                        step.check()?;
-                        let md5 = self.md5_of(file, is_legacy, watch)?;
-                        step.advance();
-                        Ok(Entry { path: file.relative.clone(), md5 })
-                    })
-                    .collect();
-                Content::Folder { files, directory: Directory { entries: entries? } }
+                let ids = self.md5_of_each(&files, is_legacy, watch)?;
+                let entries = files.iter().zip(ids).map(|(file, md5)| Entry { path: file.relative.clone(), md5 });
+                Content::Folder { directory: Directory { entries: entries.collect() }, files }
             }
         })
     }
 
-    fn md5_of(&self, file: &WorkFile, is_legacy: bool, watch: &Watch) -> Result<String> {
+    fn md5_of_each(&self, files: &[WorkFile], is_legacy: bool, watch: &Watch) -> Result<Vec<String>> {
+        let step = watch.step("reading", files.len());
         if is_legacy {
-            return legacy_md5_of_file(&file.path);
+            return files.par_iter().map(|file| step.check().and_then(|()| legacy_md5_of_file(&file.path))).collect();
         }
-        let name = self.state_name(&file.path);
-        if let Some(md5) = self.state.get(&name, file.stamp) {
-            return Ok(md5);
+        let mut ids: Vec<Option<String>> =
+            files.par_iter().map(|file| self.state.get(&self.state_name(&file.path), file.stamp)).collect();
+        let unknown: Vec<usize> = (0..files.len()).filter(|&index| ids[index].is_none()).collect();
+        let sources: Vec<Source> =
+            unknown.iter().map(|&index| Source { path: &files[index].path, size: files[index].stamp.size }).collect();
+        for (index, md5) in unknown.into_iter().zip(md5_of_files(&sources, &step)?) {
+            let file = &files[index];
+            let after = fs::metadata(&file.path).map_err(Error::io("read", &file.path))?;
+            if Stamp::new(&after) == file.stamp {
+                self.state.set(&self.state_name(&file.path), file.stamp, &md5);
+            }
+            ids[index] = Some(md5);
         }
-        let md5 = md5_of_file(&file.path, watch)?;
-        let after = fs::metadata(&file.path).map_err(Error::io("read", &file.path))?;
-        if Stamp::new(&after) == file.stamp {
-            self.state.set(&name, file.stamp, &md5);
-        }
-        Ok(md5)
+        Ok(ids.into_iter().flatten().collect())
     }
 
     /// The name of a workspace file in the state file.

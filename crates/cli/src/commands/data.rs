@@ -71,6 +71,20 @@ pub(crate) fn command() -> Command {
                 remote(),
                 force("Also overwrite and remove what is not in the cache"),
             ]),
+            Command::new("get")
+                .about("Copies data out of another repository, at a revision; needs no repository here")
+                .args([
+                    Arg::new("url").value_name("REPOSITORY").required(true).help("What `git clone` takes"),
+                    Arg::new("path").value_name("PATH").required(true).help("What git or DVC has there"),
+                    Arg::new("rev").long("rev").value_name("REVISION").help("The main branch if not given"),
+                    Arg::new("out").short('o').long("out").value_name("PATH").help("Where to; its name if not given"),
+                ]),
+            Command::new("import-url")
+                .about("Copies data from an address, tracks it and records where it is from")
+                .args([
+                    Arg::new("url").value_name("URL").required(true).help("A path, s3:// or http(s)://"),
+                    Arg::new("out").value_name("PATH").help("Where to; its name if not given"),
+                ]),
             remotes,
             Command::new("gc")
                 .about("Lists, and with --yes deletes, objects of the cache that the workspace does not need")
@@ -100,6 +114,9 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
         terminal::say("made .dvc/, .dvcignore\n\nNext:\n  yolo11 data add data/        # track a folder");
         return Ok(());
     }
+    if name == "get" {
+        return get(matches);
+    }
     let mut repository = Repository::open(here)?;
     if name == "remote" {
         return remote(&mut repository, matches);
@@ -128,6 +145,10 @@ fn work(name: &str, matches: &ArgMatches, repository: &Repository, watch: &Watch
         "checkout" => {
             report::checked_out(repository, &repository.checkout(&targets, matches.get_flag("force"), watch)?)
         }
+        "import-url" => {
+            let added = repository.import_url(text("url").unwrap_or_default(), text("out").map(Path::new), watch)?;
+            report::added(repository, &[added], "")
+        }
         "push" => report::transferred("sent to", &repository.push(&targets, text("remote"), watch)?),
         "fetch" => report::transferred("fetched from", &repository.fetch(&targets, text("remote"), watch)?),
         "pull" => {
@@ -136,6 +157,22 @@ fn work(name: &str, matches: &ArgMatches, repository: &Repository, watch: &Watch
         }
         _ => collect_garbage(repository, matches, watch),
     }
+}
+
+fn get(matches: &ArgMatches) -> Result<(), Failure> {
+    let text = |id: &str| matches.get_one::<String>(id).map(String::as_str);
+    let (url, path) = (text("url").unwrap_or_default(), text("path").unwrap_or_default());
+    let name = path.trim_end_matches('/').rsplit('/').next().unwrap_or(path);
+    let target = Path::new(text("out").unwrap_or(name));
+    let stop = interrupt::stop_flag("stopping after the files at hand")?;
+    let shown = Mutex::new(Instant::now());
+    let progress = |step: &str, done: u64, total: u64| show_progress(&shown, step, done, total);
+    let watch = Watch::new(&stop, &progress);
+    let done = yolo11_versioning::get(url, path, text("rev"), target, &watch)?;
+    let commit = done.revision.unwrap_or_default();
+    terminal::print(&format!("{}\n", done.path.display()))?;
+    terminal::say(&format!("{} files of commit {}", done.fetched, commit.get(..10).unwrap_or(&commit)));
+    Ok(())
 }
 
 fn collect_garbage(repository: &Repository, matches: &ArgMatches, watch: &Watch) -> Result<(), Failure> {

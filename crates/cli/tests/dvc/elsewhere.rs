@@ -1,0 +1,160 @@
+//! Data from other repositories, buckets and web servers, as `dvc get` and `dvc import-url` bring it.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Output;
+
+use yolo11_test_servers::{BUCKET, KEYS, moto, python, run_python};
+
+use crate::tools::*;
+
+fn git(folder: &Path, words: &[&str]) {
+    let mut command = command(Path::new("git"), folder);
+    command.args(["-c", "user.name=t", "-c", "user.email=t@t", "-c", "init.defaultBranch=main"]).args(words);
+    assert!(command.status().unwrap().success(), "{words:?}");
+}
+
+/// A repository with two commits: `first` with the data "one", and the newest with "two".
+fn source(root: &Path) {
+    repository(root, Tool::Yolo11);
+    fs::create_dir_all(root.join("set/images/train")).unwrap();
+    fs::write(root.join("set/dataset.yaml"), "train: images/train\nnames: [a]\n").unwrap();
+    for (content, tag) in [("one", "first"), ("two", "second")] {
+        fs::write(root.join("set/images/train/a.jpg"), content).unwrap();
+        fs::write(root.join("set/images/train/b.jpg"), "same").unwrap();
+        done(Tool::Yolo11, root, &["add", "set/images"]);
+        git(root, &["add", "."]);
+        git(root, &["commit", "-q", "-m", tag]);
+        git(root, &["tag", tag]);
+    }
+}
+
+#[test]
+fn get_brings_what_dvc_get_brings() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("source");
+    source(&root);
+    let here = folder.path().join("here");
+    fs::create_dir(&here).unwrap();
+    let url = root.to_str().unwrap();
+    // From the cache of the repository beside us.
+    done(Tool::Yolo11, &here, &["get", url, "set/images", "--rev", "first", "-o", "ours"]);
+    assert_eq!(fs::read_to_string(here.join("ours/train/a.jpg")).unwrap(), "one");
+    assert_eq!(fs::read_to_string(here.join("ours/train/b.jpg")).unwrap(), "same");
+    done(Tool::Yolo11, &here, &["get", url, "set/images/train/a.jpg"]);
+    assert_eq!(fs::read_to_string(here.join("a.jpg")).unwrap(), "two");
+    // What git has, and what DVC tracks below it.
+    done(Tool::Yolo11, &here, &["get", url, "set"]);
+    assert_eq!(fs::read_to_string(here.join("set/dataset.yaml")).unwrap(), "train: images/train\nnames: [a]\n");
+    assert_eq!(fs::read_to_string(here.join("set/images/train/a.jpg")).unwrap(), "two");
+    if dvc().is_some() {
+        done(Tool::Dvc, &here, &["get", url, "set/images", "--rev", "first", "-o", "theirs"]);
+        assert_eq!(fs::read_to_string(here.join("theirs/train/a.jpg")).unwrap(), "one");
+    }
+    // From its remote, where the cache has been lost.
+    done(Tool::Yolo11, &root, &["remote", "add", "-d", "store", "../store"]);
+    done(Tool::Yolo11, &root, &["push"]);
+    fs::remove_dir_all(root.join(".dvc/cache")).unwrap();
+    done(Tool::Yolo11, &here, &["get", url, "set/images", "-o", "fetched"]);
+    assert_eq!(fs::read_to_string(here.join("fetched/train/a.jpg")).unwrap(), "two");
+
+    for (words, message) in [
+        (vec!["get", url, "set", "--rev", "none"], "has no revision `none`\nhint: "),
+        (vec!["get", url, "nothing"], "`nothing` is neither in git nor tracked by DVC"),
+        (vec!["get", url, "../source"], "`../source` leads out of the repository"),
+        (vec!["get", url, "set"], "`set` is there already\nhint: "),
+        (vec!["get", "/nowhere", "set"], "/nowhere: git: "),
+    ] {
+        let (is_done, said) = run(Tool::Yolo11, &here, &words);
+        assert!(!is_done && said.contains(message), "{words:?}: {said}");
+    }
+    let left: Vec<_> = fs::read_dir(&here)
+        .unwrap()
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with('.'))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+/// A web server that gives every path the same content and, if told, an etag.
+fn web(etag: Option<&'static str>) -> String {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let mut reader = BufReader::new(stream.try_clone().unwrap());
+            let mut first = String::new();
+            let _ = reader.read_line(&mut first);
+            let mut line = String::new();
+            while reader.read_line(&mut line).is_ok_and(|count| count > 2) {
+                line.clear();
+            }
+            let etag = etag.map(|etag| format!("ETag: {etag}\r\n")).unwrap_or_default();
+            let body = if first.starts_with("HEAD") { "" } else { "hello\n" };
+            let mut stream = stream;
+            let _ = write!(stream, "HTTP/1.1 200 OK\r\n{etag}Content-Length: 6\r\nConnection: close\r\n\r\n{body}");
+        }
+    });
+    address
+}
+
+#[test]
+fn import_url_writes_what_dvc_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = python().map(|python| {
+        let server = moto(&python, folder.path());
+        let script = "import boto3, sys\ns = boto3.client('s3', endpoint_url=sys.argv[1])\n\
+                      for name in ('p/file.txt', 'p/dir/a', 'p/dir/sub/b'):\n \
+                      s.put_object(Bucket=sys.argv[2], Key=name, Body=name.encode())\nprint('null')";
+        run_python(&python, script, &[&server.uri(), BUCKET], &KEYS);
+        server
+    });
+    fs::create_dir_all(folder.path().join("outside/dir")).unwrap();
+    fs::write(folder.path().join("outside/file"), "hello\n").unwrap();
+    fs::write(folder.path().join("outside/dir/a"), "a\n").unwrap();
+    let web = web(Some("\"abc-1\""));
+    let mut urls = vec!["../outside/file".to_owned(), "../outside/dir".to_owned(), format!("{web}/x/page.html")];
+    if server.is_some() {
+        urls.extend([format!("s3://{BUCKET}/p/file.txt"), format!("s3://{BUCKET}/p/dir")]);
+    }
+    let endpoint = server.as_ref().map(|server| server.uri()).unwrap_or_default();
+    let mut trees = Vec::new();
+    for (name, tool) in [("ours", Tool::Yolo11), ("theirs", Tool::Dvc)] {
+        if tool == Tool::Dvc && dvc().is_none() {
+            continue;
+        }
+        let root = folder.path().join(name);
+        repository(&root, tool);
+        for (index, url) in urls.iter().enumerate() {
+            let target = format!("target-{index}");
+            let output = import(tool, &root, &["import-url", url, &target], &endpoint);
+            assert!(output.status.success(), "{tool:?} {url}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        assert_eq!(agreed_or_ours(&root), serde_json::json!({}));
+        trees.push(root);
+    }
+    let pointer = fs::read_to_string(trees[0].join("target-0.dvc")).unwrap();
+    assert!(pointer.starts_with("md5: ") && pointer.contains("frozen: true\ndeps:\n- md5: b1946ac92492d2347c6235b4d2611184\n  size: 6\n  hash: md5\n  path: ../outside/file\nouts:\n"), "{pointer}");
+    if let [ours, theirs] = &trees[..] {
+        assert_same(ours, theirs);
+    }
+    let (is_done, said) = run(Tool::Yolo11, &trees[0], &["import-url", "gs://bucket/x"]);
+    assert!(!is_done && said.contains("`gs://` is not supported\nhint: "), "{said}");
+}
+
+fn agreed_or_ours(root: &Path) -> serde_json::Value {
+    if dvc().is_some() { agreed_status(root) } else { status(Tool::Yolo11, root) }
+}
+
+fn import(tool: Tool, root: &Path, words: &[&str], endpoint: &str) -> Output {
+    let mut command = match tool {
+        Tool::Dvc => command(&dvc().unwrap(), root),
+        Tool::Yolo11 => command(Path::new(env!("CARGO_BIN_EXE_yolo11")), root),
+    };
+    if tool == Tool::Yolo11 {
+        command.arg("data");
+    }
+    command.args(words).envs(KEYS).env("AWS_ENDPOINT_URL", endpoint).output().unwrap()
+}
