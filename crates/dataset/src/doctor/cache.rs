@@ -19,7 +19,7 @@ const HEADER: &str = "yolo11 picture facts 1";
 pub(crate) struct Facts {
     pub length: u64,
     /// Nanoseconds since 1970; 0 where the system does not tell.
-    modified: u128,
+    pub modified: u128,
     pub digest: Option<u128>,
     pub view: Option<View>,
 }
