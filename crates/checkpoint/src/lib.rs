@@ -50,7 +50,7 @@ pub use error::Error;
 pub use model::{Transfer, transfer};
 pub use pt::save_pt;
 pub use safetensors_format::{Precision, save_safetensors, save_safetensors_as};
-pub use state::{Array, State, load_state, save_state};
+pub use state::{Array, State, load_state, save_state, state_from_bytes};
 pub use value::Value;
 
 use archive::Archive;

@@ -49,10 +49,15 @@ pub fn save_state(path: &Path, state: &State) -> Result<(), Error> {
 pub fn load_state(path: &Path) -> Result<State, Error> {
     let bytes =
         fs::read(path).map_err(|source| Error::Io { path: path.to_path_buf(), action: "cannot read", source })?;
-    state_from_bytes(&bytes).map_err(|problem| problem.at(path))
+    state_from_bytes(&bytes, path)
 }
 
-fn state_from_bytes(bytes: &[u8]) -> Result<State, Problem> {
+/// As [`load_state`], of a file in memory; `path` is what errors call it.
+pub fn state_from_bytes(bytes: &[u8], path: &Path) -> Result<State, Error> {
+    read(bytes).map_err(|problem| problem.at(path))
+}
+
+fn read(bytes: &[u8]) -> Result<State, Problem> {
     if !safetensors_format::is_safetensors(bytes) {
         return Err(Problem::Format {
             problem: "not a training state (no safetensors header)".into(),

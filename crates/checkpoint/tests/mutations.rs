@@ -1,58 +1,16 @@
 //! Thousands of damaged files give an error or a valid result: no panic, and no allocation above four times the file's size.
 
 mod common;
+#[path = "common/counting.rs"]
+mod counting;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::path::Path;
 
 use common::{Random, checkpoint, shared};
 use yolo11_checkpoint::{from_bytes, save_pt, save_safetensors};
 
-thread_local! {
-    static LARGEST: Cell<usize> = const { Cell::new(0) };
-    static LIVE: Cell<isize> = const { Cell::new(0) };
-    static PEAK: Cell<isize> = const { Cell::new(0) };
-}
-
-/// Counts what each thread asks for.
-struct Counting;
-
-fn count(size: usize, change: isize) {
-    LARGEST.set(LARGEST.get().max(size));
-    LIVE.set(LIVE.get() + change);
-    PEAK.set(PEAK.get().max(LIVE.get()));
-}
-
-// SAFETY: every call goes to the system's allocator unchanged; the counters are constant-initialised and allocate nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size(), layout.size() as isize);
-        // SAFETY: the caller's promises are handed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count(layout.size(), layout.size() as isize);
-        // SAFETY: the caller's promises are handed on.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        LIVE.set(LIVE.get() - layout.size() as isize);
-        // SAFETY: the caller's promises are handed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count(size, size as isize - layout.size() as isize);
-        // SAFETY: the caller's promises are handed on.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: counting::Counting = counting::Counting;
 
 /// Where the interesting bytes of a file lie.
 struct Anatomy {
@@ -139,11 +97,8 @@ fn survive(original: &[u8], count: usize, seed: u64) -> usize {
     let mut valid = 0;
     for index in 0..count {
         let bytes = mutate(original, &anatomy, &mut random);
-        let before = LIVE.get();
-        LARGEST.set(0);
-        PEAK.set(before);
-        let result = from_bytes(&bytes, Path::new("mutated"));
-        let (largest, peak) = (LARGEST.get(), (PEAK.get() - before) as usize);
+        let (result, used) = counting::measure(|| from_bytes(&bytes, Path::new("mutated")));
+        let counting::Used { largest, peak } = used;
         // Messages and the description of the network have a size of their own.
         assert!(largest <= (4 * bytes.len()).max(1 << 16), "mutation {index}: {largest} of {}", bytes.len());
         assert!(peak <= 4 * bytes.len() + (1 << 22), "mutation {index}: {peak} of {}", bytes.len());
