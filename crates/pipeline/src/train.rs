@@ -18,6 +18,7 @@ use yolo11_network::{Model, Network, TensorKind};
 use yolo11_tracking::Environment;
 
 use crate::event::{Best, Counters, Ending, EpochReport, RunDescription, RunSummary, StepReport, TrainingState};
+use crate::file::write_atomically;
 use crate::observers::tracking::{self, TrackedRun};
 use crate::observers::{Checkpoints, LogFile, Plots, Progress, ResultsTable};
 use crate::resume::{self, Resumed};
@@ -103,6 +104,7 @@ fn prepare_and_run(
     let description = data::open(&settings, announcer)?;
     let training = data::scan(&description, SplitName::Train, &settings, announcer)?;
     let validation = data::scan(&description, SplitName::Val, &settings, announcer)?;
+    data::compare(&description, &[&training, &validation], &settings, announcer)?;
 
     let (model, model_note) = match &resumed {
         Some(resumed) => {
@@ -119,6 +121,8 @@ fn prepare_and_run(
         None => RunFolder::create(&settings.project, settings.name.as_deref().unwrap_or("train"), settings.exist_ok)?,
     };
     folder.write_settings(&settings.to_yaml())?;
+    let figures = data::statistics(&[("training", &training), ("validation", &validation)]);
+    write_atomically(&folder.file(data::STATISTICS), format!("{figures:#}\n").as_bytes())?;
     let finished = resumed.as_ref().map_or(0, |resumed| resumed.state.counters.epoch);
     announcer.add(ResultsTable::open(folder.file("results.csv"), finished)?);
     let save_period = usize::try_from(settings.save_period).ok().filter(|&period| period > 0);
@@ -175,7 +179,7 @@ fn check_names(resumed: &Resumed, names: &[String]) -> Result<(), Error> {
 }
 
 /// The batch in pictures; where the memory decides, the settings take the figure over, so that a resumed run uses the same.
-fn resolve_batch(
+pub(crate) fn resolve_batch(
     settings: &mut Settings,
     network: &Network,
     pictures: usize,

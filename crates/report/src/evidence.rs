@@ -37,12 +37,16 @@ pub fn draw(picture: &Image, faulty: &[[f32; 4]], others: &[[f32; 4]]) -> Image 
     let fit = (LARGEST[0] / columns as f32).min(LARGEST[1] / rows as f32);
     // Enlarged by whole factors pixels stay squares: it is seen how few there are.
     let scale = if fit > 1.0 { fit.floor() } else { fit };
-    let mut shown =
-        shown.resized((columns as f32 * scale).round() as usize, (rows as f32 * scale).round() as usize);
+    let mut shown = shown.resized((columns as f32 * scale).round() as usize, (rows as f32 * scale).round() as usize);
     let place = |[cx, cy, w, h]: [f32; 4]| {
         let x = |share: f32| ((share * width - part[0] as f32) * scale).round() as i64;
         let y = |share: f32| ((share * height - part[1] as f32) * scale).round() as i64;
-        [x(cx - w / 2.0), y(cy - h / 2.0), x(cx + w / 2.0).max(x(cx - w / 2.0) + 1), y(cy + h / 2.0).max(y(cy - h / 2.0) + 1)]
+        [
+            x(cx - w / 2.0),
+            y(cy - h / 2.0),
+            x(cx + w / 2.0).max(x(cx - w / 2.0) + 1),
+            y(cy + h / 2.0).max(y(cy - h / 2.0) + 1),
+        ]
     };
     for other in others.iter().filter(|other| sensible(other)) {
         shown.frame(place(*other), 1, OTHER, 0.8);
@@ -100,7 +104,8 @@ mod tests {
         let shown = draw(&picture, &[[1.0, 0.5, 0.3, 0.9]], &[]);
         assert!(shown.width > shown.height);
         assert_eq!(shown.pixel(shown.width - 1, 0), OUTSIDE);
-        for bbox in [[f32::NAN; 4], [320.0, 240.0, 50.0, 50.0], [0.0; 4], [-2.0, 5.0, 1.0, 1.0], [0.5, 0.5, -0.1, 0.1]] {
+        for bbox in [[f32::NAN; 4], [320.0, 240.0, 50.0, 50.0], [0.0; 4], [-2.0, 5.0, 1.0, 1.0], [0.5, 0.5, -0.1, 0.1]]
+        {
             let shown = draw(&picture, &[bbox], &[bbox]);
             assert!(shown.width > 0 && shown.width <= 480 && shown.height <= 480, "{bbox:?}");
         }

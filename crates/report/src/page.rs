@@ -80,7 +80,9 @@ fn verdict(html: &mut String, page: &Page) {
         page.sections.iter().filter(|section| section.severity == severity).map(|section| section.entries.len()).sum()
     };
     html.push_str("<ul class=\"verdict\">\n");
-    for (severity, one, many) in [("error", "error", "errors"), ("warning", "warning", "warnings"), ("note", "note", "notes")] {
+    for (severity, one, many) in
+        [("error", "error", "errors"), ("warning", "warning", "warnings"), ("note", "note", "notes")]
+    {
         let count = count(severity);
         let class = if count == 0 { "none" } else { severity };
         let _ = writeln!(html, "<li class=\"{class}\"><b>{count}</b> {}</li>", if count == 1 { one } else { many });
@@ -119,7 +121,10 @@ fn totals(html: &mut String, page: &Page) {
 fn classes(html: &mut String, page: &Page) {
     let most = page.classes.iter().flat_map(|(_, counts)| counts).copied().max().unwrap_or(0).max(1);
     let open = if page.classes.len() <= 12 { " open" } else { "" };
-    let _ = writeln!(html, "<details{open}><summary>Objects of each class</summary>\n<table class=\"classes\">\n<thead><tr><th>class</th>");
+    let _ = writeln!(
+        html,
+        "<details{open}><summary>Objects of each class</summary>\n<table class=\"classes\">\n<thead><tr><th>class</th>"
+    );
     page.splits.iter().for_each(|split| {
         let _ = write!(html, "<th>{}</th>", escaped(split));
     });
@@ -129,7 +134,8 @@ fn classes(html: &mut String, page: &Page) {
         for count in counts {
             // The root lets rare classes be seen beside frequent ones.
             let share = (*count as f64 / most as f64).sqrt() * 100.0;
-            let _ = write!(html, "<td><span class=\"bar\" style=\"width:{share:.0}%\"></span><span>{count}</span></td>");
+            let _ =
+                write!(html, "<td><span class=\"bar\" style=\"width:{share:.0}%\"></span><span>{count}</span></td>");
         }
         html.push_str("</tr>\n");
     }
@@ -138,8 +144,14 @@ fn classes(html: &mut String, page: &Page) {
 
 fn write_section(html: &mut String, section: &Section) -> Result<(), Error> {
     let (id, severity) = (escaped(&section.id), escaped(&section.severity));
-    let _ = writeln!(html, "<section id=\"{id}\">\n<h2>{} <small>{}</small></h2>", escaped(&section.title), section.entries.len());
-    let _ = writeln!(html, "<p class=\"quiet\"><span class=\"chip {severity}\">{severity}</span> <code>{id}</code></p>");
+    let _ = writeln!(
+        html,
+        "<section id=\"{id}\">\n<h2>{} <small>{}</small></h2>",
+        escaped(&section.title),
+        section.entries.len()
+    );
+    let _ =
+        writeln!(html, "<p class=\"quiet\"><span class=\"chip {severity}\">{severity}</span> <code>{id}</code></p>");
     let _ = writeln!(html, "<p>To mend it: {}.</p>", code(&section.fix));
     if !section.evidence.is_empty() {
         html.push_str("<div class=\"pictures\">\n");
@@ -199,7 +211,9 @@ fn escaped(text: &str) -> String {
 /// Text with what stands between backquotes as code.
 fn code(text: &str) -> String {
     let parts = text.split('`').enumerate();
-    parts.map(|(index, part)| if index % 2 == 1 { format!("<code>{}</code>", escaped(part)) } else { escaped(part) }).collect()
+    parts
+        .map(|(index, part)| if index % 2 == 1 { format!("<code>{}</code>", escaped(part)) } else { escaped(part) })
+        .collect()
 }
 
 const STYLE: &str = "
