@@ -134,7 +134,8 @@ impl DatasetDescription {
         let folder = file.parent().map_or_else(PathBuf::new, Path::to_path_buf);
         let root = match find("path") {
             Some((key, value)) => match (scalar_text(value), is_null(value)) {
-                (Some(path), _) => folder.join(portable(&path)),
+                // Without `.` in the middle, which every message would repeat.
+                (Some(path), _) => folder.join(portable(&path).strip_prefix(".").unwrap_or(&portable(&path))),
                 (None, true) => folder.clone(),
                 (None, false) => {
                     return Err(fault(

@@ -34,7 +34,7 @@ pub(crate) struct Looked {
 }
 
 /// Reads header and labels. `imgsz`: side of the network's input, to tell what will be tiny in it.
-pub(crate) fn look(path: &Path, classes: usize, imgsz: Option<usize>) -> Looked {
+pub(crate) fn look(path: &Path, names: &[String], imgsz: Option<usize>) -> Looked {
     let file = label_path(path);
     let header = match probe(path) {
         Ok(header) => header,
@@ -49,13 +49,13 @@ pub(crate) fn look(path: &Path, classes: usize, imgsz: Option<usize>) -> Looked 
     let grey = header.mode == Mode::Grey;
     match fs::read(&file) {
         Ok(bytes) => {
-            let parsed = parse_labels(&bytes, classes);
+            let parsed = parse_labels(&bytes, names.len());
             for fault in parsed.faults {
                 let boxes = fault.meant.map(|(_, bbox)| bbox.map(|value| value as f32)).into_iter().collect();
                 let finding = Finding::new(fault.check, &file, fault.message);
                 findings.push(finding.at(fault.line).shown_on(path, boxes));
             }
-            check_rows(path, &file, &parsed.rows, header.size, imgsz, &mut findings);
+            check_rows(path, &file, &parsed.rows, header.size, names, imgsz, &mut findings);
             entry.labels = parsed.rows.iter().map(Row::label).collect();
             Looked { image: Some(entry), has_label_file: true, grey, findings }
         }
@@ -119,6 +119,7 @@ fn check_rows(
     file: &Path,
     rows: &[Row],
     [height, width]: [usize; 2],
+    names: &[String],
     imgsz: Option<usize>,
     findings: &mut Vec<Finding>,
 ) {
@@ -158,8 +159,8 @@ fn check_rows(
                 (Check::BoxNearTwice, message)
             } else {
                 let message = format!(
-                    "class {} in the place of class {} on line {} (IoU {overlap:.2})",
-                    second.class, first.class, first.line
+                    "`{}` in the place of `{}` on line {} (IoU {overlap:.2})",
+                    names[second.class], names[first.class], first.line
                 );
                 (Check::BoxTwoClasses, message)
             };

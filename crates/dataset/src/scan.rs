@@ -86,7 +86,7 @@ impl DatasetDescription {
         let count = ((paths.len() as f64 * options.fraction).round() as usize).clamp(1, paths.len());
         paths.truncate(count);
 
-        let looked_at: Vec<Looked> = paths.par_iter().map(|path| look(path, self.names.len(), options.imgsz)).collect();
+        let looked_at: Vec<Looked> = paths.par_iter().map(|path| look(path, &self.names, options.imgsz)).collect();
         let faulty = || looked_at.iter().flat_map(|looked| &looked.findings).filter(|found| found.check.spoils_row());
         if options.strict_labels && faulty().next().is_some() {
             return Err(Error::Labels { count: faulty().count(), first: faulty().take(SHOWN).cloned().collect() });

@@ -80,12 +80,14 @@ fn section(findings: &[Finding], examination: &Examination, file: &std::path::Pa
         let shown = whole.strip_prefix(root).unwrap_or(&finding.file).display().to_string();
         finding.line.map_or(shown.clone(), |line| format!("{shown}:{line}"))
     };
+    let inside = format!("{}/", root.display());
+    let message = |finding: &Finding| finding.message.replace(&inside, "");
     let mut evidence = Vec::new();
     for finding in findings {
         if evidence.len() == MOST_PICTURES {
             break;
         }
-        let caption = || format!("{}: {}", place(finding), finding.message);
+        let caption = || format!("{}: {}", place(finding), message(finding));
         if let Some(images) = pictures(finding, examination) {
             evidence.push(Evidence { images, caption: caption() });
         }
@@ -95,7 +97,7 @@ fn section(findings: &[Finding], examination: &Examination, file: &std::path::Pa
         severity: check.severity().name().into(),
         title: check.title().into(),
         fix: check.fix().into(),
-        entries: findings.iter().map(|finding| (place(finding), finding.message.clone())).collect(),
+        entries: findings.iter().map(|finding| (place(finding), message(finding))).collect(),
         evidence,
     }
 }

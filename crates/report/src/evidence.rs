@@ -74,8 +74,12 @@ fn window(faulty: &[[f32; 4]]) -> [f32; 4] {
         return [0.0, 0.0, 1.0, 1.0];
     }
     if (x2 - x1).max(0.01) * (y2 - y1).max(0.01) < NEAR {
-        let side = (x2 - x1).max(y2 - y1).max(LEAST / AROUND) * AROUND;
-        let start = |low: f32, high: f32| ((low + high - side) / 2.0).clamp(-BEYOND, 1.0 + BEYOND - side.min(1.0));
+        let side = ((x2 - x1).max(y2 - y1).max(LEAST / AROUND) * AROUND).min(1.0);
+        // Inside the picture, as far as the boxes are.
+        let start = |low: f32, high: f32| {
+            let (first, last) = (low.clamp(-BEYOND, 0.0), high.clamp(1.0, 1.0 + BEYOND) - side);
+            ((low + high - side) / 2.0).clamp(first.min(last), last.max(first))
+        };
         let (x, y) = (start(x1, x2), start(y1, y2));
         return [x, y, x + side, y + side];
     }

@@ -133,7 +133,7 @@ fn classes(html: &mut String, page: &Page) {
         let _ = write!(html, "<tr><th>{}</th>", escaped(name));
         for count in counts {
             // The root lets rare classes be seen beside frequent ones.
-            let share = (*count as f64 / most as f64).sqrt() * 100.0;
+            let share = (*count as f64 / most as f64).sqrt() * 92.0;
             let _ =
                 write!(html, "<td><span class=\"bar\" style=\"width:{share:.0}%\"></span><span>{count}</span></td>");
         }
@@ -156,7 +156,7 @@ fn write_section(html: &mut String, section: &Section) -> Result<(), Error> {
     if !section.evidence.is_empty() {
         html.push_str("<div class=\"pictures\">\n");
         for evidence in &section.evidence {
-            html.push_str("<figure>");
+            html.push_str("<figure><div>");
             for image in &evidence.images {
                 let _ = write!(
                     html,
@@ -166,7 +166,7 @@ fn write_section(html: &mut String, section: &Section) -> Result<(), Error> {
                     STANDARD.encode(image.to_jpeg()?)
                 );
             }
-            let _ = writeln!(html, "<figcaption>{}</figcaption></figure>", escaped(&evidence.caption));
+            let _ = writeln!(html, "</div><figcaption>{}</figcaption></figure>", escaped(&evidence.caption));
         }
         html.push_str("</div>\n");
     }
@@ -245,15 +245,17 @@ table { border-collapse: collapse; margin: .5rem 0 1rem; }
 th, td { text-align: right; padding: .25rem .9rem .25rem 0; border-bottom: 1px solid var(--line); font-variant-numeric: tabular-nums; }
 th:first-child { text-align: left; font-weight: 600; } thead th { color: var(--muted); font-weight: 400; }
 .classes td { min-width: 9rem; position: relative; text-align: left; padding-left: .25rem; }
+.classes thead th { text-align: left; padding-left: .25rem; }
 .classes td span { position: relative; }
 .classes .bar { position: absolute; left: 0; top: .3rem; bottom: .3rem; background: var(--bar); border-radius: 2px; opacity: .7; }
 section { border-top: 1px solid var(--line); padding-top: 1.25rem; margin-top: 1.75rem; }
 .chip { font-size: .8rem; border: 1px solid currentColor; border-radius: 1rem; padding: .05rem .6rem; }
 .chip.error { color: var(--error); } .chip.warning { color: var(--warning); } .chip.note { color: var(--note); }
 .pictures { display: flex; flex-wrap: wrap; gap: 1rem; margin: .9rem 0; align-items: flex-start; }
-figure { margin: 0; background: var(--card); border: 1px solid var(--line); border-radius: .5rem; padding: .5rem; max-width: 100%; }
-figure img { max-width: 100%; height: auto; max-height: 15rem; width: auto; border-radius: .25rem; margin-right: .4rem; vertical-align: top; }
-figcaption { color: var(--muted); font-size: .85rem; max-width: 30rem; margin-top: .35rem; overflow-wrap: anywhere; }
+figure { margin: 0; background: var(--card); border: 1px solid var(--line); border-radius: .5rem; padding: .5rem; width: min-content; max-width: 100%; }
+figure div { display: flex; gap: .4rem; }
+figure img { max-width: 100%; height: auto; max-height: 15rem; width: auto; border-radius: .25rem; }
+figcaption { color: var(--muted); font-size: .85rem; min-width: 14rem; margin-top: .35rem; overflow-wrap: anywhere; }
 .places { padding-left: 1.1rem; margin: .5rem 0; } .places li { margin: .2rem 0; } .places code { color: var(--muted); }
 summary { cursor: pointer; color: var(--muted); margin: .35rem 0; }
 @media print { nav, summary { display: none; } }

@@ -195,8 +195,10 @@ impl<'a> Gatherer<'a> {
         for value in bbox {
             place.coordinate(value)?;
         }
+        // Files on one line say where by the object's id.
+        let which = extra.get("id").map_or(String::new(), |id| format!("object {id}: "));
         if crowd && self.options.crowds == Crowds::Drop {
-            self.find(Check::ImportCrowd, place, "a crowd; left out");
+            self.find(Check::ImportCrowd, place, format!("{which}a crowd; left out"));
             return Ok(());
         }
         let size = self.annotations.images[image].size;
@@ -207,14 +209,15 @@ impl<'a> Gatherer<'a> {
             self.find(
                 Check::ImportNoArea,
                 place,
-                format!("the box {:?} has no area in its picture; kept apart", shown()),
+                format!("{which}the box {:?} has no area in its picture; kept apart", shown()),
             );
             object.apart = true;
         } else if crowd && self.options.crowds == Crowds::Apart {
-            self.find(Check::ImportCrowd, place, "a crowd; kept apart");
+            self.find(Check::ImportCrowd, place, format!("{which}a crowd; kept apart"));
             object.apart = true;
         } else if bbox[0] < -SLACK || bbox[1] < -SLACK || bbox[2] > width + SLACK || bbox[3] > height + SLACK {
-            let message = format!("the box {:?} reaches out of its picture of {width} × {height}; cut off", shown());
+            let message =
+                format!("{which}the box {:?} reaches out of its picture of {width} × {height}; cut off", shown());
             self.find(Check::ImportOutside, place, message);
         }
         self.annotations.images[image].objects.push(object);

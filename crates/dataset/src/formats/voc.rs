@@ -155,14 +155,14 @@ fn document(image: &AnnotatedImage, names: &[String]) -> String {
     for object in &image.objects {
         text += "\t<object>\n";
         write_value(&mut text, 2, "name", &Value::from(names[object.class].as_str()));
-        for (name, value) in object.extra.iter().filter(|(name, _)| is_name(name)) {
-            write_value(&mut text, 2, name, value);
+        // Readers of the format expect these, in this order.
+        let usual = [("pose", "Unspecified"), ("truncated", "0"), ("difficult", "0")];
+        for (name, value) in usual {
+            write_value(&mut text, 2, name, object.extra.get(name).unwrap_or(&Value::from(value)));
         }
-        // Readers of the format expect these.
-        for (name, value) in [("pose", "Unspecified"), ("truncated", "0"), ("difficult", "0")] {
-            if !object.extra.contains_key(name) {
-                write_value(&mut text, 2, name, &Value::from(value));
-            }
+        let is_other = |name: &str| is_name(name) && !usual.iter().any(|(known, _)| *known == name);
+        for (name, value) in object.extra.iter().filter(|(name, _)| is_other(name)) {
+            write_value(&mut text, 2, name, value);
         }
         text += "\t\t<bndbox>\n";
         for (name, value) in ["xmin", "ymin", "xmax", "ymax"].iter().zip(object.bbox) {

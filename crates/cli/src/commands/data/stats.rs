@@ -46,7 +46,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
 
 fn table(splits: &[(String, Statistics)], names: &[String]) -> String {
     let mut text = format!(
-        "{:8}{:>9}{:>13}{:>9}  {:18}{}\n",
+        "{:8}{:>9}{:>13}{:>9}  {:22}{}\n",
         "", "pictures", "backgrounds", "objects", "per picture", "sizes of pictures"
     );
     for (name, found) in splits {
@@ -59,7 +59,7 @@ fn table(splits: &[(String, Statistics)], names: &[String]) -> String {
         let [least, _, median, _, most] = found.boxes_per_image.0;
         let each = format!("{least:.0} to {most:.0}, median {median:.0}");
         text += &format!(
-            "{name:8}{:>9}{:>13}{:>9}  {each:18}{}\n",
+            "{name:8}{:>9}{:>13}{:>9}  {each:22}{}\n",
             found.images,
             found.backgrounds,
             found.boxes,
