@@ -267,8 +267,9 @@ fn plant_twins(garden: &mut Garden) {
     garden.expect("leakage-duplicate", "valid/images/leaked.jpg", None);
 
     let smaller = |name: &str, garden: &Garden, gain: f32| {
-        let image = image::open(garden.image(name)).unwrap();
-        let mut image = image.resize_exact(320, 240, image::imageops::FilterType::Triangle).into_rgb8();
+        let picture = decode_file(&garden.image(name)).unwrap();
+        let image = RgbImage::from_raw(picture.width as u32, picture.height as u32, picture.pixels).unwrap();
+        let mut image = image::imageops::resize(&image, 320, 240, image::imageops::FilterType::Triangle);
         image.pixels_mut().for_each(|pixel| pixel.0 = pixel.0.map(|value| (f32::from(value) * gain) as u8));
         encoded(&image.into(), ImageFormat::Jpeg)
     };
