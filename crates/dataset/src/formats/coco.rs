@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Number, Value, json};
 
 use super::gather::{Gatherer, Place};
 use super::{files, nothing_found, place_pictures, read_text, split_of_path, write_text};
@@ -55,7 +55,8 @@ struct Image {
 struct Annotation {
     image_id: Value,
     category_id: Value,
-    bbox: Option<Vec<f64>>,
+    /// In its own digits, for the way back.
+    bbox: Option<Vec<Number>>,
     #[serde(default)]
     iscrowd: Value,
     #[serde(flatten)]
@@ -147,7 +148,8 @@ fn read_file(file: &Path, gatherer: &mut Gatherer<'_>) -> Result<(), Error> {
             gatherer.find(Check::ImportShape, place, "an annotation without bbox; left out");
             continue;
         };
-        let [x, y, width, height] = bbox[..] else {
+        let numbers: Vec<f64> = bbox.iter().map(|number| number.as_f64().unwrap_or(f64::NAN)).collect();
+        let [x, y, width, height] = numbers[..] else {
             let message = format!("bbox has {} numbers instead of 4", bbox.len());
             return Err(place.fault(message, "write left, top, width, height in pixels"));
         };
