@@ -2,20 +2,23 @@
 //!
 //! [`load`] reads, by content and not by name,
 //! - an Ultralytics checkpoint (`.pt`): the pickled module under `ema` or `model`, half precision or not;
-//! - a plain state dict (`.pt`), alone or under `model`, `state_dict`, `model_state_dict`, as [`save_pt`] writes it;
+//! - a plain state dict (`.pt`), alone or under `model`, `state_dict`, `model_state_dict`, as [`save_state_dict`] writes it;
 //! - safetensors, in float32, float16 or bfloat16.
 //!
 //! Scale and number of classes follow from the tensors, class names from the file (`class0`, `class1` … where it has none).
 //! A pickle is a program; here it is read as data: a small machine builds a tree of inert values, a file that names anything a
 //! detector's checkpoint has no use for is refused by that name, and memory stays within a small multiple of the file's size.
 //!
-//! [`save_pt`] writes a dictionary that `torch.load(path, weights_only=True)` opens:
+//! [`save_pt`] writes what `ultralytics.YOLO(path)` opens, [`save_state_dict`] what `torch.load(path, weights_only=True)` opens with
+//! PyTorch alone. One file cannot be both: the first program wants an object of its own class, which the second refuses by its
+//! name before anything else in the file is looked at. Both are dictionaries:
 //!
 //! | key | value |
 //! |---|---|
 //! | `epoch` | int: epochs are counted from 0; −1 where unknown |
 //! | `best_fitness` | float or None |
-//! | `model` | OrderedDict: the state dict under the field's names, float32; `num_batches_tracked` int64 |
+//! | `model` | the tree of modules, or an OrderedDict with the state dict; float32; `num_batches_tracked` int64 |
+//! | `ema`, `updates`, `optimizer` | None, beside a tree of modules |
 //! | `names` | dict from class number to name |
 //! | `scale`, `task` | `n`, `s`, `m`, `l` or `x`; `detect` |
 //! | `train_args` | dict: the training's settings |
@@ -31,6 +34,7 @@ mod atomic;
 mod content;
 mod error;
 mod model;
+mod module_tree;
 mod pickle;
 mod pt;
 mod safetensors_format;
@@ -48,7 +52,7 @@ use yolo11_network::Model;
 pub use archive_writer::save_archive;
 pub use error::Error;
 pub use model::{Transfer, transfer};
-pub use pt::save_pt;
+pub use pt::{save_pt, save_state_dict};
 pub use safetensors_format::{Precision, save_safetensors, save_safetensors_as};
 pub use state::{Array, State, load_state, save_state, state_from_bytes};
 pub use value::Value;

@@ -5,7 +5,8 @@ mod common;
 use common::{assert_same_bits, checkpoint};
 use half::{bf16, f16};
 use yolo11_checkpoint::{
-    Array, Precision, State, load, load_state, save_pt, save_safetensors, save_safetensors_as, save_state, transfer,
+    Array, Precision, State, load, load_state, save_pt, save_safetensors, save_safetensors_as, save_state,
+    save_state_dict, transfer,
 };
 use yolo11_network::{Model, Network, Scale, TensorKind};
 
@@ -17,10 +18,11 @@ fn pt_and_safetensors_keep_every_field_and_bit() {
     for (place, bits) in [0x7fc0_1234u32, 0x7f80_0001, 0x8000_0000, 1].into_iter().enumerate() {
         original.model.tensor_mut(0)[place] = f32::from_bits(bits);
     }
-    let (pt, safetensors) = (folder.path().join("best.pt"), folder.path().join("best.safetensors"));
+    let [pt, dict, safetensors] = ["best.pt", "dict.pt", "best.safetensors"].map(|name| folder.path().join(name));
     save_pt(&pt, &original).unwrap();
+    save_state_dict(&dict, &original).unwrap();
     save_safetensors(&safetensors, &original).unwrap();
-    for path in [&pt, &safetensors] {
+    for path in [&pt, &dict, &safetensors] {
         let read = load(path).unwrap();
         assert_same_bits(&read.model, &original.model);
         assert_eq!(read.names, original.names);
@@ -35,7 +37,7 @@ fn pt_and_safetensors_keep_every_field_and_bit() {
     let again = folder.path().join("again.pt");
     save_pt(&again, &original).unwrap();
     assert_eq!(std::fs::read(&again).unwrap(), std::fs::read(&pt).unwrap());
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 4);
 }
 
 #[test]

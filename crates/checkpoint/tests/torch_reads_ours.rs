@@ -3,24 +3,9 @@
 
 mod common;
 
-use std::path::Path;
-use std::process::Command;
-
-use common::{assert_same_bits, checkpoint, python};
+use common::{assert_same_bits, checkpoint, python, run};
 use half::bf16;
-use yolo11_checkpoint::{load, save_pt, save_safetensors};
-
-fn run(python: &Path, script: &str, folder: &Path) -> String {
-    let output = Command::new(python)
-        .args(["-c", script])
-        .current_dir(folder)
-        .env("YOLO_CONFIG_DIR", folder)
-        .env("YOLO_OFFLINE", "true")
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
+use yolo11_checkpoint::{load, save_safetensors, save_state_dict};
 
 /// Prints each tensor's name, type, shape and the sum of its bits, then the other entries.
 const DESCRIBE: &str = r#"
@@ -45,7 +30,7 @@ fn torch_load_opens_ours_with_weights_only() {
     let Some(python) = python() else { return };
     let folder = tempfile::tempdir().unwrap();
     let original = checkpoint(3);
-    save_pt(&folder.path().join("best.pt"), &original).unwrap();
+    save_state_dict(&folder.path().join("best.pt"), &original).unwrap();
     save_safetensors(&folder.path().join("best.safetensors"), &original).unwrap();
     let printed = run(&python, DESCRIBE, folder.path());
     let lines: Vec<&str> = printed.lines().collect();
@@ -110,7 +95,7 @@ fn what_pytorch_writes_in_other_ways_is_read() {
     let folder = tempfile::tempdir().unwrap();
     let original = checkpoint(3);
     let path = |name: &str| folder.path().join(name);
-    save_pt(&path("best.pt"), &original).unwrap();
+    save_state_dict(&path("best.pt"), &original).unwrap();
     run(&python, REWRITE, folder.path());
     for name in ["plain.pt", "wrapped.pt", "parameters.pt", "strided.pt", "ema.pt", "module.pt"] {
         let read = load(&path(name)).unwrap_or_else(|error| panic!("{error}"));

@@ -81,9 +81,9 @@ pub(crate) fn normalised(words: impl Iterator<Item = OsString>) -> Result<Vec<St
     while let Some(word) = words.next() {
         let word = text(word)?;
         let option = word.strip_prefix("--").filter(|_| !OPTIONS.contains(&word.as_str()));
-        // Before the subcommand there are no settings; `services` takes none, and most of `data`.
+        // Before the subcommand there are no settings; `server` and `services` take none, and most of `data`.
         let takes_settings = match result.get(1).map(String::as_str) {
-            None | Some("services") => false,
+            None | Some("server" | "services") => false,
             Some("data") => {
                 let name = option.map_or("", |option| option.split('=').next().unwrap_or_default());
                 let inner = result.get(2).map_or("", String::as_str);

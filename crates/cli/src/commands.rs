@@ -8,6 +8,7 @@ mod export;
 mod info;
 mod init;
 mod predict;
+mod server;
 mod services;
 mod tracking;
 mod train;
@@ -33,6 +34,7 @@ pub(crate) const ALL: &[Subcommand] = &[
     Subcommand { name: "export", command: export::command, run: export::run },
     Subcommand { name: "info", command: info::command, run: info::run },
     Subcommand { name: "init", command: init::command, run: init::run },
+    Subcommand { name: "server", command: server::command, run: server::run },
     Subcommand { name: "services", command: services::command, run: services::run },
     Subcommand { name: "config", command: config::command, run: config::run },
     Subcommand { name: "data", command: data::command, run: data::run },

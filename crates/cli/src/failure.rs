@@ -30,6 +30,9 @@ pub(crate) enum Failure {
     /// Services could not be started, stopped or read.
     #[error(transparent)]
     Services(#[from] yolo11_services::Error),
+    /// The tracking server cannot run.
+    #[error("{message}\nhint: {hint}")]
+    Server { message: String, hint: String },
     /// `services doctor` found faults and has listed them.
     #[error("faults found: {0}")]
     Faults(usize),
@@ -78,6 +81,7 @@ impl Failure {
             Failure::Tracking(_)
             | Failure::Data(_)
             | Failure::Write { .. }
+            | Failure::Server { .. }
             | Failure::Output(_)
             | Failure::Interrupt(_) => 1,
         }

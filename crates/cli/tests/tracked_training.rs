@@ -1,10 +1,9 @@
 //! Whole trainings of the program, read back from a real MLflow server by the official client. Needs `YOLO11_PYTHON`.
 
-#[path = "../../tracking/tests/common/mod.rs"]
-mod common;
-
 use std::path::Path;
 use std::process::{Command, Output};
+
+use yolo11_test_servers as servers;
 
 /// Every run of the experiment, by name: state, settings, tags, the history of one figure, and the digests of its weights.
 const READ_BACK: &str = r#"
@@ -38,12 +37,12 @@ fn train(folder: &Path, uri: &str, name: &str, arguments: &[&str]) -> Output {
 
 #[test]
 fn a_finished_and_a_failed_training_are_read_back_by_the_official_client() {
-    let Some(python) = common::python() else { return };
+    let Some(python) = servers::python() else { return };
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let backend = format!("sqlite:///{}/mlflow.db", folder.display());
     let destination = format!("{}/artifacts", folder.display());
-    let server = common::mlflow(&python, folder, &backend, &["--artifacts-destination", &destination], &[]);
+    let server = servers::mlflow(&python, folder, &backend, &["--artifacts-destination", &destination], &[]);
 
     let finished = train(folder, &server.uri(), "finished", &["epochs=2"]);
     assert!(finished.status.success(), "{}", String::from_utf8_lossy(&finished.stderr));
@@ -52,7 +51,7 @@ fn a_finished_and_a_failed_training_are_read_back_by_the_official_client() {
     let failed = train(folder, &server.uri(), "failed", &["epochs=2", "exist_ok=true"]);
     assert_eq!(failed.status.code(), Some(1), "{}", String::from_utf8_lossy(&failed.stderr));
 
-    let runs = common::run_python(&python, READ_BACK, &[&server.uri()], &[]);
+    let runs = servers::run_python(&python, READ_BACK, &[&server.uri()], &[]);
     let run = &runs["finished"];
     assert_eq!(run["status"], "FINISHED", "{runs}");
     for (name, value) in [("epochs", "2"), ("imgsz", "64"), ("batch", "8"), ("data", "demo")] {
@@ -73,7 +72,7 @@ fn a_finished_and_a_failed_training_are_read_back_by_the_official_client() {
         assert!(metrics.contains(&name), "{name} is not in {metrics:?}");
     }
     for name in ["best.pt", "last.pt"] {
-        let digest = common::run_python(
+        let digest = servers::run_python(
             &python,
             "import hashlib,json,sys\nprint(json.dumps(hashlib.md5(open(sys.argv[1],'rb').read()).hexdigest()))",
             &[&folder.join("runs/finished/weights").join(name).display().to_string()],

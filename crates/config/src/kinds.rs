@@ -270,6 +270,17 @@ choices! {
         /// Adam with decoupled weight decay.
         AdamW = "AdamW",
     }
+    /// What runs a model in `val`, `predict` and `benchmark`.
+    BackendName {
+        /// Checkpoints by this program's engine; ONNX files by ONNX Runtime where it is installed, else by a reader in Rust.
+        Auto = "auto",
+        /// This program's engine.
+        Native = "native",
+        /// ONNX Runtime.
+        OnnxRuntime = "onnxruntime" | "ort",
+        /// A reader of ONNX files in pure Rust.
+        Rust = "rust" | "rten",
+    }
     /// Where decoded pictures are kept between epochs.
     Cache {
         /// Nowhere: every epoch decodes again.
@@ -468,7 +479,8 @@ impl Kind for Pretrained {
 }
 
 impl Kind for ModelSource {
-    const NAME: &'static str = "yolo11n, yolo11s, yolo11m, yolo11l, yolo11x or the path of a .pt or .safetensors file";
+    const NAME: &'static str =
+        "yolo11n, yolo11s, yolo11m, yolo11l, yolo11x or the path of a .pt, .safetensors or .onnx file";
     const CHOICES: &'static [&'static str] = &["yolo11n", "yolo11s", "yolo11m", "yolo11l", "yolo11x"];
 
     fn read(node: &Node, _: Range) -> Result<Self, Refusal> {

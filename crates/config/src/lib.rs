@@ -25,7 +25,9 @@ mod section;
 mod table;
 
 pub use error::{Error, Origin};
-pub use kinds::{Batch, Cache, Device, ExportFormat, Freeze, OptimizerName, Pretrained, Range, Resume, Split};
+pub use kinds::{
+    BackendName, Batch, Cache, Device, ExportFormat, Freeze, OptimizerName, Pretrained, Range, Resume, Split,
+};
 pub use lookup::find;
 pub use model::{ModelScale, ModelSource};
 pub use node::Position;

@@ -44,7 +44,7 @@ impl ModelScale {
 pub enum ModelSource {
     /// `yolo11n`, `yolov11n` or `yolo11n.yaml`: that network from a random start.
     Scale(ModelScale),
-    /// A `.pt` or `.safetensors` file with weights.
+    /// A `.pt` or `.safetensors` file with weights, or an `.onnx` file to use as it is.
     Weights(PathBuf),
 }
 
@@ -52,7 +52,7 @@ impl ModelSource {
     /// Reads a model's name or path, upper and lower case alike; nothing for other text. Whether a file exists is asked by [`ModelSource::locate`].
     pub fn parse(text: &str) -> Option<ModelSource> {
         let lower = text.to_ascii_lowercase();
-        if is_weights(&lower) {
+        if is_weights(&lower) || lower.ends_with(".onnx") {
             return Some(ModelSource::Weights(PathBuf::from(text)));
         }
         scale(lower.strip_suffix(".yaml").unwrap_or(&lower)).map(ModelSource::Scale)
@@ -131,8 +131,9 @@ mod tests {
         }
         assert_eq!(ModelSource::parse("yolo11x"), Some(ModelSource::Scale(ModelScale::ExtraLarge)));
         assert_eq!(ModelSource::parse("runs/a/best.PT"), Some(ModelSource::Weights("runs/a/best.PT".into())));
+        assert_eq!(ModelSource::parse("best.onnx"), Some(ModelSource::Weights("best.onnx".into())));
         assert_eq!(ModelSource::parse("a.safetensors"), Some(ModelSource::Weights("a.safetensors".into())));
-        for name in ["yolo11", "yolo12n", "yolo11nn", "yolov8n", "", "best.onnx"] {
+        for name in ["yolo11", "yolo12n", "yolo11nn", "yolov8n", "", "best.engine"] {
             assert_eq!(ModelSource::parse(name), None, "{name}");
         }
     }

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use crate::kinds::{
-    Batch, Cache, Device, ExportFormat, Freeze, Kind, OptimizerName, Pretrained, Range, Refusal, Resume, Split,
+    BackendName, Batch, Cache, Device, ExportFormat, Freeze, Kind, OptimizerName, Pretrained, Range, Refusal, Resume,
+    Split,
 };
 use crate::model::{ModelScale, ModelSource};
 use crate::node::Node;
@@ -229,6 +230,12 @@ settings! {
     agnostic_nms: bool = false, Validation;
     /// Half precision in `val` and `predict` where the device has it, and in the file that `export` writes
     half: bool = false, Validation;
+    /// What runs the model: auto takes this program's engine for checkpoints, for ONNX files ONNX Runtime where it is installed and a reader in Rust elsewhere
+    backend: BackendName = BackendName::Auto, Validation;
+    /// ONNX Runtime's library, a folder with it, or a Python environment that has it
+    onnxruntime: Option<PathBuf> = None, Validation, default "ORT_DYLIB_PATH, else looked for";
+    /// Execution providers of ONNX Runtime, tried in their order: cuda, tensorrt, openvino, coreml, directml, migraphx, xnnpack, qnn, webgpu, cpu
+    providers: Vec<String> = Vec::new(), Validation, default "cuda where device says so, else cpu";
     /// Write detections as COCO JSON (`val`) or one JSON file (`predict`)
     save_json: bool = false, Validation;
     /// Number classes in COCO JSON as that data set's own files do: its 80 classes from 1 to 90
@@ -339,6 +346,8 @@ settings! {
     parent_run_id: Option<String> = None, Mlflow, key "mlflow.parent_run_id";
     /// Registered model that gets the best weights as a new version; its alias champion goes to the highest mAP50-95
     register: Option<String> = None, Mlflow, key "mlflow.register";
+    /// Log the best weights as ONNX too, beside the checkpoint, so that mlflow.onnx loads the model
+    onnx: bool = true, Mlflow, key "mlflow.onnx";
     /// Track use of CPU, memory, disk, network and GPU every 10 seconds
     system_metrics: bool = true, Mlflow, key "mlflow.system_metrics";
     /// Tags of the run

@@ -167,7 +167,7 @@ fn every_fault_of_a_file_names_its_line_and_what_would_mend_it() {
         ("training: {optimizer: RMS}\n", "c.yaml:1:23: `optimizer` must be one of auto, SGD, Adam, AdamW; got `RMS`"),
         (
             "model: yolo12n\n",
-            "c.yaml:1:8: `model` must be yolo11n, yolo11s, yolo11m, yolo11l, yolo11x or the path of a .pt or .safetensors file; got `yolo12n`",
+            "c.yaml:1:8: `model` must be yolo11n, yolo11s, yolo11m, yolo11l, yolo11x or the path of a .pt, .safetensors or .onnx file; got `yolo12n`",
         ),
         (
             "device: 0,1\n",

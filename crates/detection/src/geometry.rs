@@ -30,7 +30,7 @@ pub fn area([x1, y1, x2, y2]: [f32; 4]) -> f32 {
 }
 
 /// Area that two boxes given by corners have in common.
-pub(crate) fn intersection(a: [f32; 4], b: [f32; 4]) -> f32 {
+pub fn intersection(a: [f32; 4], b: [f32; 4]) -> f32 {
     (a[2].min(b[2]) - a[0].max(b[0])).max(0.0) * (a[3].min(b[3]) - a[1].max(b[1])).max(0.0)
 }
 

@@ -4,8 +4,9 @@ use yolo11_network::{BINS, Convolution, Model};
 
 use crate::arena::{Lifetime, Memory, place};
 use crate::cpu::attention::Heads as AttentionHeads;
-use crate::cpu::convolution::{Bytes, Input, PixelPass, forward_pass};
+use crate::cpu::convolution::{Bytes, Finish, Input, PixelPass, forward_pass};
 use crate::cpu::kernels::Kernels;
+use crate::cpu::winograd::Winograd;
 use crate::cpu::{Scratch, Shared, View, parallel, pool};
 use crate::layout::{Layout, Region, Step};
 use crate::{Error, Heads, Images, check_size};
@@ -17,7 +18,7 @@ pub struct InferenceSession {
     batch: usize,
     picture: View,
     values: Memory,
-    /// Packed weights and, for each convolution, scale 1 and bias.
+    /// Packed weights and, for each convolution, bias.
     weights: Memory,
     scratch: Scratch,
     boxes: usize,
@@ -40,11 +41,50 @@ enum Work {
 
 struct ConvolutionWork {
     convolution: Convolution,
-    pass: PixelPass,
+    pass: Pass,
     input: Option<View>,
     residual: Option<View>,
     packed: usize,
-    factors: usize,
+    bias: usize,
+}
+
+/// How a convolution is computed.
+enum Pass {
+    Direct(PixelPass),
+    Winograd(Winograd),
+}
+
+impl Pass {
+    /// The faster way for an input of `[height, width]`; the picture itself is bytes and goes the direct way.
+    fn plan(kernels: &Kernels, convolution: &Convolution, size: [usize; 2]) -> Pass {
+        match Winograd::plan(kernels, convolution, size) {
+            Some(winograd) => Pass::Winograd(winograd),
+            None => Pass::Direct(forward_pass(kernels, convolution, size)),
+        }
+    }
+
+    /// Length of the packed weights.
+    fn packed(&self) -> usize {
+        match self {
+            Pass::Direct(pass) => pass.packed,
+            Pass::Winograd(winograd) => winograd.packed(),
+        }
+    }
+
+    /// Values of the working memory of each thread.
+    fn scratch(&self) -> usize {
+        match self {
+            Pass::Direct(pass) => pass.scratch(),
+            Pass::Winograd(winograd) => winograd.scratch(),
+        }
+    }
+
+    fn pack(&self, kernels: &Kernels, weights: &[f32], packed: &mut [f32]) {
+        match self {
+            Pass::Direct(pass) => pass.pack(kernels, weights, packed),
+            Pass::Winograd(winograd) => winograd.pack(kernels, weights, packed),
+        }
+    }
 }
 
 impl InferenceSession {
@@ -73,11 +113,11 @@ impl InferenceSession {
                     Step::Convolution { convolution, input, residual, .. } => {
                         let input = input.map(view);
                         let from = input.map_or(size, |view| [view.height, view.width]);
-                        let pass = forward_pass(kernels, &convolution, from);
+                        let pass = Pass::plan(kernels, &convolution, from);
                         scratch = scratch.max(pass.scratch());
                         let packed = weights;
-                        let factors = packed + pass.packed.next_multiple_of(16);
-                        weights = factors + (2 * convolution.output_channels).next_multiple_of(16);
+                        let bias = packed + pass.packed().next_multiple_of(16);
+                        weights = bias + convolution.output_channels.next_multiple_of(16);
                         let residual = residual.map(view);
                         Work::Convolution(Box::new(ConvolutionWork {
                             convolution,
@@ -85,7 +125,7 @@ impl InferenceSession {
                             input,
                             residual,
                             packed,
-                            factors,
+                            bias,
                         }))
                     }
                     Step::MaxPool { kernel, input, .. } => Work::MaxPool { kernel, input: view(input) },
@@ -127,15 +167,14 @@ impl InferenceSession {
             let folded = model.fold(&work.convolution);
             let channels = work.convolution.output_channels;
             // SAFETY: every convolution has places of its own.
-            let (packed, factors) = unsafe {
+            let (packed, bias) = unsafe {
                 (
-                    std::slice::from_raw_parts_mut(weights.at(work.packed), work.pass.packed),
-                    std::slice::from_raw_parts_mut(weights.at(work.factors), 2 * channels),
+                    std::slice::from_raw_parts_mut(weights.at(work.packed), work.pass.packed()),
+                    std::slice::from_raw_parts_mut(weights.at(work.bias), channels),
                 )
             };
             work.pass.pack(kernels, &folded.weight, packed);
-            factors[..channels].fill(1.0);
-            factors[channels..].copy_from_slice(&folded.bias);
+            bias.copy_from_slice(&folded.bias);
         });
     }
 
@@ -196,29 +235,36 @@ impl InferenceSession {
         weights: Shared,
     ) {
         let kernels = self.kernels;
-        let channels = work.convolution.output_channels;
-        let bands = work.pass.bands();
-        parallel(count * bands, |task| {
-            let (image, band) = (task / bands, task % bands);
-            // SAFETY: tasks write different rows; the plan made all places.
-            unsafe {
-                let packed = weights.at(work.packed);
-                work.pass.run_band(kernels, input, packed, (values, output), (image, band), false, &self.scratch);
-                let (row, rows) = work.pass.band(band);
-                let first = row * output.width;
-                let residual = work.residual.map(|view| view.source(values, image, first));
-                (kernels.activate)(
-                    output.source(values, image, first),
-                    output.destination(values, image, first),
-                    residual,
-                    rows * output.width,
-                    channels,
-                    weights.at(work.factors),
-                    weights.at(work.factors + channels),
-                    work.convolution.silu,
-                );
+        let silu = work.convolution.silu;
+        match &work.pass {
+            Pass::Direct(pass) => {
+                let bands = pass.bands();
+                parallel(count * bands, |task| {
+                    let place = (task / bands, task % bands);
+                    // SAFETY: tasks write different rows; the plan made all places.
+                    unsafe {
+                        let finish = Finish { bias: weights.at(work.bias), silu, residual: work.residual };
+                        let packed = weights.at(work.packed);
+                        let to = (values, output);
+                        pass.run_band(kernels, input, packed, to, place, false, Some(finish), &self.scratch);
+                    }
+                });
             }
-        });
+            Pass::Winograd(winograd) => {
+                // Only the first convolution, which strides, reads pictures.
+                let Input::Values(memory, from) = input else { return };
+                let tasks = winograd.tasks();
+                parallel(count * tasks, |task| {
+                    let place = (task / tasks, task % tasks);
+                    // SAFETY: tasks write different tiles; the plan made all places.
+                    unsafe {
+                        let factors = (weights.at(work.packed).cast_const(), weights.at(work.bias).cast_const(), silu);
+                        let views = (from, output, work.residual.as_ref());
+                        winograd.run_task(kernels, *memory, views, factors, place, &self.scratch);
+                    }
+                });
+            }
+        }
     }
 }
 

@@ -206,7 +206,7 @@ impl TrainingSession {
         let bands = pass.bands();
         parallel(count * bands, |task| unsafe {
             let place = (task / bands, task % bands);
-            pass.run_band(kernels, &input, packed.at(work.packed), (values, &raw), place, false, &self.scratch);
+            pass.run_band(kernels, &input, packed.at(work.packed), (values, &raw), place, false, None, &self.scratch);
             if convolution.norm.is_some() {
                 let (row, rows) = pass.band(place.1);
                 let sums = statistics.at(task * 2 * channels);
@@ -374,7 +374,7 @@ impl TrainingSession {
             for (pass, &place) in passes.iter().zip(&work.packed_backward) {
                 if band < pass.bands() {
                     let to = (memory, &input_gradient);
-                    pass.run_band(kernels, &from, packed.at(place), to, (image, band), accumulate, &self.scratch);
+                    pass.run_band(kernels, &from, packed.at(place), to, (image, band), accumulate, None, &self.scratch);
                     return;
                 }
                 band -= pass.bands();

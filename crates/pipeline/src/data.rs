@@ -153,12 +153,13 @@ pub fn training_loader(split: Arc<Split>, settings: &Settings, batch: usize) -> 
     Ok(Loader::new(split, loader)?)
 }
 
-/// Batches to measure on: rectangular, as they are.
-pub fn validation_loader(split: Arc<Split>, settings: &Settings, batch: usize) -> Result<Loader, Error> {
+/// Batches to measure on, as they are: rectangular, or all `square`.
+pub fn validation_loader(split: Arc<Split>, settings: &Settings, batch: usize, square: bool) -> Result<Loader, Error> {
     let loader = LoaderSettings {
         workers: settings.workers,
         seed: settings.seed,
         cache: cache(settings),
+        rect: !square,
         ..LoaderSettings::evaluation(batch, settings.imgsz)
     };
     Ok(Loader::new(split, loader)?)

@@ -18,6 +18,9 @@ pub enum Error {
     /// The engine refuses its input.
     #[error(transparent)]
     Engine(#[from] yolo11_engine::Error),
+    /// A model cannot be opened or run.
+    #[error(transparent)]
+    Inference(#[from] yolo11_inference::Error),
     /// Loss, suppression or metrics refuse their input.
     #[error(transparent)]
     Detection(#[from] yolo11_detection::Error),
@@ -90,6 +93,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Config(_) | Error::Dataset(_) | Error::Export(_) | Error::Setup { .. } => 3,
+            Error::Inference(error) if error.is_setup() => 3,
             Error::Interrupted { .. } => 130,
             _ => 1,
         }

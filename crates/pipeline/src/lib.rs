@@ -11,7 +11,6 @@ mod error;
 pub mod event;
 pub mod export;
 mod file;
-pub mod inference;
 pub mod info;
 pub mod observers;
 pub mod predict;

@@ -10,21 +10,18 @@ use serde_json::{Value, json};
 use yolo11_config::Settings;
 use yolo11_dataset::decode::decode_file;
 use yolo11_dataset::{Letterbox, Picture, letterbox};
-use yolo11_detection::{Detection, Heads, NmsSettings, detect};
+use yolo11_detection::{Detection, NmsSettings};
+use yolo11_inference::{Backend, ModelInfo};
 use yolo11_report::boxes::BoxStyle;
 use yolo11_report::{Image, LabelledBox, draw_boxes};
 
 use crate::file::{create_folder, write_atomically};
-use crate::inference::Sessions;
 use crate::run_folder::RunFolder;
 use crate::validation::Speed;
-use crate::weights::Loaded;
 use crate::{Error, compute, sources, weights};
 
 /// Confidence below which a detection is not shown, unless the settings say otherwise.
 const CONFIDENCE: f32 = 0.25;
-/// Sides of the network's input are multiples of this.
-const STRIDE: usize = 32;
 /// Pictures that are decoded, and later written, side by side.
 const GROUP: usize = 8;
 
@@ -73,20 +70,22 @@ pub fn predict(
 ) -> Result<PredictSummary, Error> {
     let pictures = sources::pictures(&settings.source)?;
     compute::device_note(settings)?;
-    let loaded = weights::load(settings)?;
-    let settings = &loaded.suit(settings);
+    let mut backend = weights::open(settings, 1)?;
+    let model = backend.model().clone();
+    let settings = &weights::suit(settings, &model)?;
     let folder =
         RunFolder::create(&settings.project, settings.name.as_deref().unwrap_or("predict"), settings.exist_ok)?;
     compute::pool(settings.threads)?.install(|| {
-        let mut predictor = Predictor::new(settings, &loaded, &folder);
+        let writer = Writer { settings, names: &model.names, folder: &folder };
+        let mut predictor = Predictor::new(settings, backend.as_mut(), &model, writer);
         let mut all = Vec::new();
         let mut unreadable = 0;
         for group in pictures.chunks(GROUP) {
             for prediction in predictor.group(group)? {
-                found(&prediction, &loaded.names);
+                found(&prediction, &model.names);
                 unreadable += usize::from(prediction.failure.is_some());
                 if settings.save_json {
-                    all.push(prediction.to_json(&loaded.names));
+                    all.push(prediction.to_json(&model.names));
                 }
             }
             if stop.load(Ordering::Relaxed) {
@@ -102,9 +101,9 @@ pub fn predict(
 
 struct Predictor<'a> {
     settings: &'a Settings,
-    loaded: &'a Loaded,
-    folder: &'a RunFolder,
-    sessions: Sessions,
+    backend: &'a mut dyn Backend,
+    model: &'a ModelInfo,
+    writer: Writer<'a>,
     nms: NmsSettings,
     /// Names that are taken in the run's folder: pictures of different folders may share theirs.
     taken: HashSet<String>,
@@ -119,7 +118,7 @@ struct Work {
 }
 
 impl<'a> Predictor<'a> {
-    fn new(settings: &'a Settings, loaded: &'a Loaded, folder: &'a RunFolder) -> Self {
+    fn new(settings: &'a Settings, backend: &'a mut dyn Backend, model: &'a ModelInfo, writer: Writer<'a>) -> Self {
         let nms = NmsSettings {
             confidence: settings.conf.unwrap_or(CONFIDENCE),
             iou: settings.iou,
@@ -128,7 +127,7 @@ impl<'a> Predictor<'a> {
             classes: (!settings.classes.is_empty()).then(|| settings.classes.clone()),
             ..NmsSettings::default()
         };
-        Predictor { settings, loaded, folder, sessions: Sessions::new(1), nms, taken: HashSet::new() }
+        Predictor { settings, backend, model, writer, nms, taken: HashSet::new() }
     }
 
     /// Decodes some pictures side by side, looks at them one after the other, writes them side by side.
@@ -138,7 +137,8 @@ impl<'a> Predictor<'a> {
         for (path, decoded) in paths.iter().zip(decoded) {
             works.push(self.look(path, decoded)?);
         }
-        let written: Result<Vec<()>, Error> = works.par_iter_mut().map(|work| self.write(work)).collect();
+        let writer = self.writer;
+        let written: Result<Vec<()>, Error> = works.par_iter_mut().map(|work| writer.write(work)).collect();
         written?;
         Ok(works.into_iter().map(|work| work.prediction).collect())
     }
@@ -160,19 +160,16 @@ impl<'a> Predictor<'a> {
         };
         let milliseconds = |since: Instant| since.elapsed().as_secs_f64() * 1e3;
         let begun = Instant::now();
-        let shape = input_shape(picture.size(), self.settings.imgsz);
+        let shape = input_shape(picture.size(), self.settings.imgsz, self.model);
         let (pixels, place) = letterbox(&picture, shape, true);
         prediction.speed.preprocess = milliseconds(begun);
 
         let begun = Instant::now();
-        let model = &self.loaded.model;
-        let heads = self.sessions.of_size(model, shape)?.forward(&pixels)?;
-        let classes = model.network().classes;
-        let heads = Heads { boxes: heads.boxes, scores: heads.scores, images: heads.images, classes, size: shape };
+        let predictions = self.backend.run(&pixels, shape)?;
         prediction.speed.inference = milliseconds(begun);
 
         let begun = Instant::now();
-        prediction.detections = detect(&heads, 0, &self.nms);
+        prediction.detections = predictions.detect(0, &self.nms);
         for detection in &mut prediction.detections {
             detection.bbox = place.to_original(detection.bbox, picture.size());
         }
@@ -192,12 +189,22 @@ impl<'a> Predictor<'a> {
         }
         name
     }
+}
 
+/// Writes what was found into the run's folder.
+#[derive(Clone, Copy)]
+struct Writer<'a> {
+    settings: &'a Settings,
+    names: &'a [String],
+    folder: &'a RunFolder,
+}
+
+impl Writer<'_> {
     fn write(&self, work: &mut Work) -> Result<(), Error> {
         let Some(picture) = work.picture.take() else {
             return Ok(());
         };
-        let (prediction, stem, names) = (&work.prediction, &work.stem, &self.loaded.names);
+        let (prediction, stem, names) = (&work.prediction, &work.stem, self.names);
         if self.settings.save_txt {
             let labels = self.folder.file("labels");
             create_folder(&labels)?;
@@ -226,9 +233,11 @@ impl<'a> Predictor<'a> {
     }
 }
 
-/// The smallest input in multiples of the stride that holds the picture with its long side at `size`.
-fn input_shape(original: [usize; 2], size: usize) -> [usize; 2] {
-    Letterbox::new(original, [size; 2], size, true).scaled.map(|side| side.div_ceil(STRIDE).max(1) * STRIDE)
+/// The smallest input in multiples of the stride that holds the picture with its long side at `size`; the model's own where it
+/// takes no other.
+fn input_shape(original: [usize; 2], size: usize, model: &ModelInfo) -> [usize; 2] {
+    let fitting = |side: usize| side.div_ceil(model.stride).max(1) * model.stride;
+    model.fixed_size.unwrap_or_else(|| Letterbox::new(original, [size; 2], size, true).scaled.map(fitting))
 }
 
 /// Rows `class cx cy w h [confidence]`, shares of the picture's sides, as label files have them.
@@ -341,9 +350,12 @@ mod tests {
 
     #[test]
     fn inputs_are_the_smallest_that_hold_the_picture() {
-        assert_eq!(input_shape([1080, 810], 640), [640, 480]);
-        assert_eq!(input_shape([720, 1280], 640), [384, 640]);
-        assert_eq!(input_shape([1, 5000], 640), [32, 640]);
+        let mut model = ModelInfo::native("a.pt".into(), Vec::new());
+        assert_eq!(input_shape([1080, 810], 640, &model), [640, 480]);
+        assert_eq!(input_shape([720, 1280], 640, &model), [384, 640]);
+        assert_eq!(input_shape([1, 5000], 640, &model), [32, 640]);
+        model.fixed_size = Some([640, 320]);
+        assert_eq!(input_shape([720, 1280], 640, &model), [640, 320]);
     }
 
     #[test]

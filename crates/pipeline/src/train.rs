@@ -14,6 +14,7 @@ use yolo11_config::{Batch as BatchSetting, OptimizerName, Resume, Settings};
 use yolo11_dataset::{Batch, DatasetDescription, Loader, Split, SplitName};
 use yolo11_detection::{Gains, Heads, LossWorkspace};
 use yolo11_engine::{Ema, EmaSettings, Gradients, Optimiser, OptimiserKind, OptimiserSettings, Rates, TrainingSession};
+use yolo11_inference::{ModelInfo, Native};
 use yolo11_network::{Model, Network, TensorKind};
 use yolo11_tracking::Environment;
 
@@ -68,7 +69,7 @@ fn train_and_track(
 ) -> Result<RunSummary, Error> {
     let mut tracked = None;
     let result =
-        compute::pool(settings.threads)?.install(|| prepare_and_run(settings, &mut announcer, stop, &mut tracked));
+        compute::pool(settings.threads)?.install(|| prepare_and_run(settings, &mut announcer, log, stop, &mut tracked));
     if let Err(error) = &result {
         announcer.announce_failure(error);
     }
@@ -81,6 +82,7 @@ fn train_and_track(
 fn prepare_and_run(
     settings: &Settings,
     announcer: &mut Announcer,
+    log: Option<&Path>,
     stop: &AtomicBool,
     tracked: &mut Option<TrackedRun>,
 ) -> Result<RunSummary, Error> {
@@ -134,7 +136,7 @@ fn prepare_and_run(
 
     if tracking::is_wanted(&settings, &environment) {
         let (place, splits) = (folder.path(), [&training, &validation]);
-        match tracking::track(&settings, &environment, place, resumed.is_some(), &description, splits) {
+        match tracking::track(&settings, &environment, place, resumed.is_some(), &description, splits, log) {
             Ok((observer, run)) => {
                 announcer.add(observer);
                 *tracked = Some(run);
@@ -202,6 +204,8 @@ struct Trainer<'a> {
     stop: &'a AtomicBool,
     loader: Loader,
     validator: Validator,
+    /// Runs the averaged weights.
+    measured: Native,
     schedule: Schedule,
     session: TrainingSession,
     loss: LossWorkspace,
@@ -232,7 +236,7 @@ impl<'a> Trainer<'a> {
     ) -> Result<Self, Error> {
         let Setup { settings, batch, training, validation, .. } = setup;
         let loader = data::training_loader(training.clone(), settings, *batch)?;
-        let validator = Validator::new(validation.clone(), settings, validation_batch(*batch))?;
+        let validator = Validator::new(validation.clone(), settings, validation_batch(*batch), false)?;
         let choice = choose_optimiser(settings, training.images.len(), *batch, training.names.len());
         let schedule = Schedule::new(schedule_settings(settings, &choice, *batch, loader.batches()), choice.kind);
         let network = model.network().clone();
@@ -289,6 +293,11 @@ impl<'a> Trainer<'a> {
             stop,
             loader,
             validator,
+            measured: Native::new(
+                ema.model().clone(),
+                ModelInfo::native(setup.folder.path().to_owned(), training.names.clone()),
+                validation_batch(*batch),
+            ),
             schedule,
             model,
             ema,
@@ -437,7 +446,8 @@ impl<'a> Trainer<'a> {
     /// Measures the averaged weights.
     fn validate(&mut self) -> Result<Validation, Error> {
         let (announcer, stop) = (&mut *self.announcer, self.stop);
-        let measured = self.validator.run(self.ema.model(), |batch, batches| {
+        self.measured.update(self.ema.model());
+        let measured = self.validator.run(&mut self.measured, |batch, batches| {
             announcer.announce(&Event::ValidationStep { batch, batches })?;
             Ok(!stop.load(Ordering::Relaxed))
         })?;
@@ -512,7 +522,8 @@ impl<'a> Trainer<'a> {
         }
         let path = self.setup.folder.weights()?.join("best.pt");
         let best = yolo11_checkpoint::load(&path)?;
-        let Some((validation, found)) = self.validator.run(&best.model, |_, _| Ok(true))? else {
+        self.measured.update(&best.model);
+        let Some((validation, found)) = self.validator.run(&mut self.measured, |_, _| Ok(true))? else {
             return Ok(None);
         };
         self.announcer.announce(&Event::DetectionsFound(&found))?;

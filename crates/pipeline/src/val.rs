@@ -70,8 +70,20 @@ fn measure(
     if let Some(note) = compute::device_note(settings)? {
         announcer.note(note)?;
     }
-    let loaded = weights::load(settings)?;
-    let settings = &loaded.suit(settings);
+    let batch = match settings.batch {
+        Batch::Images(batch) => batch,
+        Batch::Automatic => AUTOMATIC_BATCH,
+    };
+    let mut backend = weights::open(settings, batch)?;
+    let model = backend.model().clone();
+    let settings = &weights::suit(settings, &model)?;
+    announcer.note(format!("model      {}, run by {}", model.path.display(), backend.name()))?;
+    if let Some([height, width]) = model.fixed_size.filter(|[height, width]| height != width) {
+        return Err(Error::Setup {
+            message: format!("{} takes {height}×{width} pixels only: `val` needs a square", model.path.display()),
+            hint: "export with dynamic=true".into(),
+        });
+    }
     let description = data::open(settings, announcer)?;
     let name = match settings.split {
         yolo11_config::Split::Train => SplitName::Train,
@@ -79,24 +91,20 @@ fn measure(
         yolo11_config::Split::Test => SplitName::Test,
     };
     let split = data::scan(&description, name, settings, announcer)?;
-    let classes = loaded.model.network().classes;
+    let classes = model.names.len();
     if classes != split.names.len() && !settings.single_cls {
         return Err(Error::Setup {
             message: format!(
                 "{} knows {classes} classes, {} has {}",
-                loaded.path.display(),
+                model.path.display(),
                 description.file.display(),
                 split.names.len()
             ),
             hint: "measure weights on the data set they were trained for".into(),
         });
     }
-    let batch = match settings.batch {
-        Batch::Images(batch) => batch,
-        Batch::Automatic => AUTOMATIC_BATCH,
-    };
-    let mut validator = Validator::new(split.clone(), settings, batch)?;
-    let measured = validator.run(&loaded.model, |batch, batches| {
+    let mut validator = Validator::new(split.clone(), settings, batch, model.fixed_size.is_some())?;
+    let measured = validator.run(backend.as_mut(), |batch, batches| {
         announcer.announce(&Event::ValidationStep { batch, batches })?;
         Ok(!stop.load(Ordering::Relaxed))
     })?;

@@ -8,10 +8,9 @@ use yolo11_config::Settings;
 use yolo11_dataset::{Batch, Loader, Split};
 use yolo11_detection::detection_metrics::{DetectionMetrics, DetectionSummary, TrueBox};
 use yolo11_detection::geometry::xywh_to_xyxy;
-use yolo11_detection::{Detection, Gains, Heads, LossWorkspace, NmsSettings, detect};
-use yolo11_network::Model;
+use yolo11_detection::{Detection, Gains, LossWorkspace, NmsSettings};
+use yolo11_inference::{Backend, Predictions};
 
-use crate::inference::Sessions;
 use crate::{Error, data};
 
 /// Confidence below which no detection counts, unless the settings say otherwise.
@@ -24,7 +23,7 @@ pub struct Validation {
     pub summary: DetectionSummary,
     /// Names of the classes.
     pub names: Vec<String>,
-    /// Box, class and distribution loss, mean over the batches.
+    /// Box, class and distribution loss, mean over the batches; NaN where the model's file gives no logits.
     pub losses: [f64; 3],
     /// Milliseconds a picture.
     pub speed: Speed,
@@ -73,7 +72,6 @@ pub struct PictureDetections {
 /// A split to measure models on, again and again.
 pub struct Validator {
     loader: Loader,
-    sessions: Sessions,
     loss: LossWorkspace,
     nms: NmsSettings,
     gains: Gains,
@@ -82,7 +80,8 @@ pub struct Validator {
 
 impl Validator {
     /// Prepares a split; nothing is read yet.
-    pub fn new(split: Arc<Split>, settings: &Settings, batch: usize) -> Result<Self, Error> {
+    /// `square`: every batch in the same square input, for models that take no other.
+    pub fn new(split: Arc<Split>, settings: &Settings, batch: usize, square: bool) -> Result<Self, Error> {
         let nms = NmsSettings {
             confidence: settings.conf.unwrap_or(CONFIDENCE),
             iou: settings.iou,
@@ -92,8 +91,7 @@ impl Validator {
             ..NmsSettings::evaluation()
         };
         Ok(Validator {
-            loader: data::validation_loader(split, settings, batch)?,
-            sessions: Sessions::new(batch),
+            loader: data::validation_loader(split, settings, batch, square)?,
             loss: LossWorkspace::new(),
             nms,
             gains: gains(settings),
@@ -114,11 +112,10 @@ impl Validator {
     /// Measures a model. `progress` hears each batch and how many there are; when it says false the measuring ends without result.
     pub fn run(
         &mut self,
-        model: &Model,
+        backend: &mut dyn Backend,
         mut progress: impl FnMut(usize, usize) -> Result<bool, Error>,
     ) -> Result<Option<(Validation, Vec<PictureDetections>)>, Error> {
         let started = Instant::now();
-        self.sessions.update(model);
         let (mut found, mut losses) = (Vec::new(), [0f64; 3]);
         let (mut batches, mut times) = (0, Times::default());
         let total = self.loader.batches();
@@ -128,7 +125,7 @@ impl Validator {
             let Some(batch) = epoch.next() else { break };
             let batch = batch?;
             times.preprocess += waited.elapsed();
-            let loss = self.measure_batch(model, &batch, &mut found, &mut times)?;
+            let loss = self.measure_batch(backend, &batch, &mut found, &mut times)?;
             losses.iter_mut().zip(loss).for_each(|(sum, item)| *sum += f64::from(item));
             batches += 1;
             self.loader.recycle(batch);
@@ -149,21 +146,18 @@ impl Validator {
 
     fn measure_batch(
         &mut self,
-        model: &Model,
+        backend: &mut dyn Backend,
         batch: &Batch,
         found: &mut Vec<PictureDetections>,
         times: &mut Times,
     ) -> Result<[f32; 3], Error> {
         let begun = Instant::now();
-        let session = self.sessions.of_size(model, batch.size)?;
-        let heads = session.forward(&batch.images)?;
-        let classes = model.network().classes;
-        let heads = Heads { boxes: heads.boxes, scores: heads.scores, images: heads.images, classes, size: batch.size };
+        let predictions = backend.run(&batch.images, batch.size)?;
         times.inference += begun.elapsed();
 
         let begun = Instant::now();
         let samples = batch.samples.par_iter().enumerate().map(|(image, sample)| {
-            let mut detections = detect(&heads, image, &self.nms);
+            let mut detections = predictions.detect(image, &self.nms);
             for detection in &mut detections {
                 detection.bbox = sample.to_original(detection.bbox);
                 if self.single_class {
@@ -174,7 +168,10 @@ impl Validator {
         });
         found.extend(samples.collect::<Vec<_>>());
         times.postprocess += begun.elapsed();
-        Ok(self.loss.evaluate(&heads, &batch.targets, &self.gains)?.items)
+        match predictions {
+            Predictions::Logits(heads) => Ok(self.loss.evaluate(&heads, &batch.targets, &self.gains)?.items),
+            _ => Ok([f32::NAN; 3]),
+        }
     }
 }
 

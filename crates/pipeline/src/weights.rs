@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use yolo11_checkpoint::{Checkpoint, Value};
-use yolo11_config::{ModelScale, ModelSource, Settings};
+use yolo11_config::{BackendName, Device, ModelScale, ModelSource, Settings};
+use yolo11_inference::{Backend, BackendKind, ModelInfo, OpenOptions};
 use yolo11_network::{Model, Network, Scale};
 
 use crate::Error;
@@ -42,25 +43,86 @@ fn image_size(checkpoint: &Checkpoint) -> Option<usize> {
     ((32..=8192).contains(&size) && size.is_multiple_of(32)).then_some(size)
 }
 
+/// The file that `model=` names.
+///
+/// # Errors
+/// There is no such file, or `model` names a network without weights.
+fn file(settings: &Settings) -> Result<PathBuf, Error> {
+    settings.model.locate()?.ok_or_else(|| Error::Setup {
+        message: format!("model={} has no weights yet", settings.model),
+        hint: "give model=PATH with a .pt or .safetensors file, such as model=runs/train/weights/best.pt".into(),
+    })
+}
+
+/// Opens the file that `model=` names, whatever its format, with what the settings say shall run it. `batch` is how many pictures
+/// are run together most of the time.
+///
+/// # Errors
+/// There is no such file, it is damaged, or what shall run it is not installed or does not run such files.
+pub fn open(settings: &Settings, batch: usize) -> Result<Box<dyn Backend>, Error> {
+    Ok(yolo11_inference::open(&file(settings)?, &open_options(settings, batch))?)
+}
+
+/// How the settings want a model to be opened.
+pub fn open_options(settings: &Settings, batch: usize) -> OpenOptions {
+    let backend = match settings.backend {
+        BackendName::Auto => BackendKind::Auto,
+        BackendName::Native => BackendKind::Native,
+        BackendName::OnnxRuntime => BackendKind::OnnxRuntime,
+        BackendName::Rust => BackendKind::Rust,
+    };
+    let given = settings.providers.iter().flat_map(|names| names.split(',')).map(|name| name.trim().to_owned());
+    let mut providers: Vec<String> = given.filter(|name| !name.is_empty()).collect();
+    if providers.is_empty() && matches!(settings.device, Device::Cuda(_)) {
+        providers.push("cuda".to_owned());
+    }
+    OpenOptions { backend, threads: settings.threads, batch, library: settings.onnxruntime.clone(), providers }
+}
+
+/// The settings with the image size that a model was trained or exported with, unless the user gave one.
+///
+/// # Errors
+/// The user gave another size than the only one the model takes.
+pub fn suit(settings: &Settings, model: &ModelInfo) -> Result<Settings, Error> {
+    let mut settings = settings.clone();
+    let side = |size: [usize; 2]| size[0].max(size[1]).next_multiple_of(model.stride);
+    match (model.image_size, model.fixed_size) {
+        (_, Some(fixed)) if settings.is_given("imgsz") && side(fixed) != settings.imgsz => {
+            return Err(Error::Setup {
+                message: format!("{} takes {}×{} pixels only", model.path.display(), fixed[0], fixed[1]),
+                hint: "leave imgsz out, or export with dynamic=true".into(),
+            });
+        }
+        (Some(size), _) if !settings.is_given("imgsz") => settings.imgsz = side(size),
+        _ => {}
+    }
+    Ok(settings)
+}
+
 /// Reads the weights that `model=` names.
 ///
 /// # Errors
-/// There is no such file, it cannot be read, or `model` names a network without weights.
+/// There is no such file, it cannot be read, it is an export, or `model` names a network without weights.
 pub fn load(settings: &Settings) -> Result<Loaded, Error> {
-    let Some(path) = settings.model.locate()? else {
-        return Err(Error::Setup {
-            message: format!("model={} has no weights yet", settings.model),
-            hint: "give model=PATH with a .pt or .safetensors file, such as model=runs/train/weights/best.pt".into(),
-        });
-    };
-    let checkpoint = yolo11_checkpoint::load(&path)?;
+    let path = file(settings)?;
+    let checkpoint = read(&path)?;
     Ok(Loaded { image_size: image_size(&checkpoint), model: checkpoint.model, names: checkpoint.names, path })
+}
+
+/// Reads a checkpoint; an export is one no longer.
+fn read(path: &Path) -> Result<Checkpoint, Error> {
+    if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("onnx")) {
+        return Err(Error::Setup {
+            message: format!("{} is an export: only `val`, `predict` and `benchmark` use it", path.display()),
+            hint: "name the .pt or .safetensors file that it was written from".into(),
+        });
+    }
+    Ok(yolo11_checkpoint::load(path)?)
 }
 
 /// The model that a training starts from, and a sentence on where its values come from.
 pub fn start(settings: &Settings, classes: usize) -> Result<(Model, String), Error> {
-    let weights =
-        settings.start_weights()?.map(|path| Ok::<_, Error>((yolo11_checkpoint::load(&path)?, path))).transpose()?;
+    let weights = settings.start_weights()?.map(|path| Ok::<_, Error>((read(&path)?, path))).transpose()?;
     let scale = match (&settings.model, &weights) {
         (ModelSource::Scale(scale), _) => network_scale(*scale),
         (ModelSource::Weights(_), Some((checkpoint, path))) if is_source(settings, path)? => {

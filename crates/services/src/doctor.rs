@@ -12,7 +12,7 @@ use crate::probe::s3::Store;
 use crate::probe::{Fault, mlflow, postgres, s3};
 use crate::secret::Secret;
 use crate::settings::Lookup;
-use crate::{ComposeSettings, Error};
+use crate::{ComposeSettings, Error, Service, State};
 
 /// What was looked at and how it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +54,18 @@ impl Finding {
         let text = error.to_string();
         let (fault, fix) = text.split_once("\nhint: ").unwrap_or((&text, ""));
         Finding::new(subject, Verdict::Faulty { fault: fault.to_owned(), fix: fix.to_owned() })
+    }
+
+    /// From how a service is; one that was not started is no fault.
+    pub(crate) fn service(subject: &str, service: &Service) -> Finding {
+        let verdict = match &service.state {
+            State::Ready => Verdict::Well(format!("{} answers", service.url)),
+            State::Stopped(detail) => Verdict::Absent(detail.clone()),
+            State::NotReady(fault) => {
+                Verdict::Faulty { fault: fault.clone(), fix: "read its log: `yolo11 services logs`".to_owned() }
+            }
+        };
+        Finding::new(subject, verdict)
     }
 
     /// Whether it is a fault.

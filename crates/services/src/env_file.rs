@@ -11,10 +11,7 @@ use crate::settings::{Lookup, VARIABLES, fresh};
 /// values. Errors: the file cannot be read or written.
 pub fn complete(path: &Path, root: &Path, lookup: &Lookup<'_>) -> Result<Vec<(&'static str, String)>, Error> {
     let failed = |source: io::Error| Error::File { path: path.to_owned(), source };
-    let before = match fs::read_to_string(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-        read => read.map_err(failed)?,
-    };
+    let before = read(path).map_err(failed)?;
     let mut known: Vec<(&'static str, String)> = Vec::new();
     let mut added: Vec<(&'static str, String)> = Vec::new();
     for variable in VARIABLES {
@@ -29,19 +26,47 @@ pub fn complete(path: &Path, root: &Path, lookup: &Lookup<'_>) -> Result<Vec<(&'
         };
         known.push((variable.name, value));
     }
-    if !added.is_empty() {
-        let mut text = before;
-        if !text.is_empty() && !text.ends_with('\n') {
-            text.push('\n');
-        }
-        text.push_str(if text.is_empty() { "" } else { "\n" });
-        text.push_str(
-            "# Added by `yolo11 services start --stack compose`; yours to change, secrets were made on the spot.\n",
-        );
-        text.extend(added.iter().map(|(name, value)| format!("{name}={value}\n")));
-        replace(path, &text).map_err(failed)?;
-    }
+    let note = "# Added by `yolo11 services start --stack compose`; yours to change, secrets were made on the spot.";
+    append(path, before, note, added.iter().map(|(name, value)| (*name, value.as_str()))).map_err(failed)?;
     Ok(added)
+}
+
+/// Appends those variables that the file does not have; whether it was changed. Errors: the file cannot be read or written.
+pub(crate) fn add(path: &Path, note: &str, variables: &[(&str, &str)]) -> Result<bool, Error> {
+    let failed = |source: io::Error| Error::File { path: path.to_owned(), source };
+    let before = read(path).map_err(failed)?;
+    let new: Vec<_> = variables.iter().copied().filter(|(name, _)| !defines(&before, name)).collect();
+    let changed = !new.is_empty();
+    append(path, before, note, new.into_iter()).map_err(failed)?;
+    Ok(changed)
+}
+
+fn append<'a>(
+    path: &Path,
+    before: String,
+    note: &str,
+    added: impl ExactSizeIterator<Item = (&'a str, &'a str)>,
+) -> io::Result<()> {
+    if added.len() == 0 {
+        return Ok(());
+    }
+    let mut text = before;
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text.push_str(if text.is_empty() { "" } else { "\n" });
+    text.push_str(note);
+    text.push('\n');
+    text.extend(added.map(|(name, value)| format!("{name}={value}\n")));
+    replace(path, &text)
+}
+
+/// The file's text; none where there is no file.
+fn read(path: &Path) -> io::Result<String> {
+    match fs::read_to_string(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        read => read,
+    }
 }
 
 /// Whether a line of the file sets the variable.

@@ -1,9 +1,6 @@
 //! What the probes make of answers that real servers give only when something is wrong with them.
 #![cfg(unix)]
 
-#[allow(dead_code)]
-mod common;
-
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::time::{Duration, SystemTime};
@@ -14,6 +11,7 @@ use yolo11_services::probe::mlflow::{self, Login, Server};
 use yolo11_services::probe::s3::{self, Store};
 use yolo11_services::probe::{Fault, postgres};
 use yolo11_services::secret::Secret;
+use yolo11_test_servers as servers;
 
 /// A server that answers each request by method, with status, headers and body; gives its port.
 fn scripted(answer: impl Fn(&str, &str) -> (u16, String, String) + Send + 'static) -> u16 {
@@ -142,12 +140,12 @@ fn https_to_a_server_without_is_a_fault_of_tls() {
 
 #[test]
 fn an_unknown_authority_is_a_fault_of_tls_until_it_is_waived() {
-    let Some(python) = common::python() else { return };
-    let port = common::free_port();
+    let Some(python) = servers::python() else { return };
+    let (folder, port) = (tempfile::tempdir().unwrap(), servers::free_port());
     let arguments = ["moto.server", "-H", "127.0.0.1", "-s", "-p", &port.to_string()];
-    let _server = common::Server::module(&python, &arguments, &[]);
+    let _server = servers::Server::module(&python, &arguments, &[], folder.path(), port);
     let insecure = Trust { authority: None, insecure: true };
-    common::until(|| s3::store_ready(&store("https", port, insecure.clone()))).unwrap();
+    servers::until(|| s3::store_ready(&store("https", port, insecure.clone()))).unwrap();
     let fault = s3::ready(&store("https", port, Trust::default())).unwrap_err();
     assert!(matches!(&fault, Fault::Tls { .. }), "{fault}");
 }
@@ -163,6 +161,6 @@ fn what_is_no_database_is_told_as_such() {
     };
     let fault = postgres::ready(&database).unwrap_err();
     assert!(matches!(&fault, Fault::Other(_) | Fault::Timeout { .. }), "{fault}");
-    let nowhere = postgres::Database { address: (Ipv4Addr::LOCALHOST, common::free_port()).into(), ..database };
+    let nowhere = postgres::Database { address: (Ipv4Addr::LOCALHOST, servers::free_port()).into(), ..database };
     assert!(matches!(postgres::ready(&nowhere), Err(Fault::Refused { .. })));
 }

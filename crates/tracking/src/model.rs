@@ -1,4 +1,4 @@
-//! A checkpoint as a logged and registered model, and who is champion.
+//! A checkpoint, and the same as ONNX, as a logged and registered model; and who is champion.
 
 use serde_json::{Value, json};
 
@@ -17,6 +17,9 @@ pub const FITNESS: &str = "metrics/mAP50-95B";
 /// Tag that finds a logged model again.
 const MODEL_TAG: &str = "yolo11.run_id";
 
+/// Where the ONNX file lies among a model's files, as MLflow names it.
+const ONNX: &str = "model.onnx";
+
 /// What Python loads: it hands pictures to the program.
 const LOADER: &str = include_str!("model/yolo11_model.py");
 
@@ -26,8 +29,11 @@ impl Shipper {
         let (client, run_id) = self.run_client()?;
         let file = self.file(&model.file);
         let file_name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let onnx = model.onnx.as_deref().map(|onnx| self.file(onnx));
         // Before anything is created on the server.
-        std::fs::metadata(&file).map_err(|source| Error::read(&file, source))?;
+        for file in [Some(&file), onnx.as_ref()].into_iter().flatten() {
+            std::fs::metadata(file).map_err(|source| Error::read(file, source))?;
+        }
         let experiment_id = self.state.experiment_id.clone().unwrap_or_default();
         let mark = format!("model:{}:{}", model.name, model.timestamp);
         let tag = (MODEL_TAG.to_owned(), format!("{run_id}/{}/{}", model.name, model.timestamp));
@@ -45,6 +51,9 @@ impl Shipper {
         };
         let store = self.store_at(&logged.artifact_uri)?;
         store.put(&format!("data/{file_name}"), Source::File(&file))?;
+        if let Some(onnx) = &onnx {
+            store.put(ONNX, Source::File(onnx))?;
+        }
         let description = description(model, &logged.id, &run_id, &logged.artifact_uri, &file_name);
         put_texts(&*store, &[("code/yolo11_model.py", LOADER.to_owned()), ("MLmodel", description)])?;
         client.log_output(&run_id, &logged.id)?;
@@ -104,10 +113,13 @@ fn description(model: &ModelRecord, model_id: &str, run_id: &str, artifact_uri: 
         "    code: code".to_owned(),
         "    data: data".to_owned(),
         "    loader_module: yolo11_model".to_owned(),
-        "  yolo11:".to_owned(),
-        format!("    checkpoint: {}", text(&format!("data/{file_name}"))),
-        format!("    version: {}", text(env!("CARGO_PKG_VERSION"))),
     ];
+    if model.onnx.is_some() {
+        lines.extend(["  onnx:".to_owned(), format!("    data: {ONNX}")]);
+    }
+    lines.push("  yolo11:".to_owned());
+    lines.push(format!("    checkpoint: {}", text(&format!("data/{file_name}"))));
+    lines.push(format!("    version: {}", text(env!("CARGO_PKG_VERSION"))));
     if let Value::Object(entries) = &model.metadata {
         lines.extend(entries.iter().map(|(name, value)| format!("    {}: {value}", text(name))));
     }
@@ -127,6 +139,10 @@ mod tests {
         let text = description(&model, "m-1", "r", "mlflow-artifacts:/1/models/m-1/artifacts", "best.pt");
         assert!(text.contains("    checkpoint: \"data/best.pt\"\n"), "{text}");
         assert!(text.contains("    \"names\": [\"a\\\"b\"]\n"), "{text}");
+        assert!(!text.contains("onnx"), "{text}");
+        let both = ModelRecord { onnx: Some("x.onnx".into()), ..model };
+        let both = description(&both, "m-1", "r", "mlflow-artifacts:/1/models/m-1/artifacts", "best.pt");
+        assert_eq!(both, text.replace("  yolo11:\n", "  onnx:\n    data: model.onnx\n  yolo11:\n"));
         assert!(text.ends_with("model_id: \"m-1\"\nmodel_uuid: \"m-1\"\nrun_id: \"r\"\n"), "{text}");
     }
 }

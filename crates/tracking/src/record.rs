@@ -115,6 +115,9 @@ pub struct ModelRecord {
     pub name: String,
     /// The file: below the run's folder, or absolute.
     pub file: String,
+    /// The same network as ONNX: the outbox's own copy, which goes when it is shipped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub onnx: Option<String>,
     /// What is known of it: classes, picture size, scale.
     pub metadata: Value,
     /// The registered model that gets a new version.

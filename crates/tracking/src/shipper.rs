@@ -47,6 +47,8 @@ pub struct Shipper {
     pub(crate) may_hurry: bool,
     notes: Vec<String>,
     last_taken: u64,
+    /// Copies that are shipped; they are deleted once that is written down.
+    spent: Vec<String>,
 }
 
 /// The server, once it was reached.
@@ -76,6 +78,7 @@ impl Shipper {
             may_hurry: true,
             notes: Vec::new(),
             last_taken: 0,
+            spent: Vec::new(),
         })
     }
 
@@ -131,12 +134,13 @@ impl Shipper {
                     client.log_batch(&run_id, &[], &[], &[("mlflow.loggedImages".to_owned(), "True".to_owned())])?;
                     self.state.counts.artifacts += 1;
                 }
-                self.forget_copy(&image.file);
+                self.spent.push(image.file);
                 1
             }
             Some(Record::Model(model)) => {
                 let shipped = self.ship_model(&model);
                 self.unless_refused(shipped, || json!({"model": model.name}))?;
+                self.spent.extend(model.onnx);
                 1
             }
             Some(Record::Finish { status, end_time }) => {
@@ -160,6 +164,9 @@ impl Shipper {
             self.state.position = last.end;
         }
         self.state.save(&self.folder, false)?;
+        for file in std::mem::take(&mut self.spent) {
+            self.forget_copy(&file);
+        }
         if before.segment != self.state.position.segment {
             queue::drop_shipped(&self.folder, self.state.position)?;
         }
@@ -291,9 +298,7 @@ impl Shipper {
         if !stable.is_empty() {
             self.upload(&stable)?;
         }
-        for artifact in stable.iter().filter(|artifact| artifact.is_copy) {
-            self.forget_copy(&artifact.file);
-        }
+        self.spent.extend(stable.iter().filter(|artifact| artifact.is_copy).map(|artifact| artifact.file.clone()));
         for artifact in &stable {
             self.state.uploaded.remove(&artifact.path);
         }

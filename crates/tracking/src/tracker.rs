@@ -218,7 +218,8 @@ impl Tracker {
 
     /// Logs a model and registers it where it says so.
     pub fn model(&self, model: ModelRecord) {
-        self.shared.append(&Record::Model(ModelRecord { file: self.named(Path::new(&model.file)), ..model }));
+        let onnx = model.onnx.as_ref().map(|onnx| self.named(Path::new(onnx)));
+        self.shared.append(&Record::Model(ModelRecord { file: self.named(Path::new(&model.file)), onnx, ..model }));
     }
 
     /// Says that the run is over: `FINISHED`, `FAILED` or `KILLED`.
@@ -291,11 +292,18 @@ impl Tracker {
             .replace("//", "/")
     }
 
-    fn copy(&self, file: &Path) -> Result<PathBuf, Error> {
+    /// A new place in the outbox for a file of its own, which is deleted when it is shipped.
+    ///
+    /// # Errors
+    /// A folder that cannot be written to.
+    pub fn new_copy(&self, ending: &str) -> Result<PathBuf, Error> {
         let folder = self.shared.folder.join("copies");
         std::fs::create_dir_all(&folder).map_err(|source| Error::write(&folder, source))?;
-        let ending = file.extension().unwrap_or_default().to_string_lossy().into_owned();
-        let copy = folder.join(format!("{}.{ending}", unique_key()));
+        Ok(folder.join(format!("{}.{ending}", unique_key())))
+    }
+
+    fn copy(&self, file: &Path) -> Result<PathBuf, Error> {
+        let copy = self.new_copy(&file.extension().unwrap_or_default().to_string_lossy())?;
         std::fs::copy(file, &copy).map_err(|source| Error::read(file, source))?;
         Ok(copy)
     }

@@ -1,12 +1,10 @@
 //! Whole runs against a real MLflow server, read back by the official Python client.
 
-mod common;
-
 use std::path::Path;
 use std::time::Duration;
 
-use common::{Server, mlflow, python, run_python, s3};
 use serde_json::{Value, json};
+use yolo11_test_servers::{KEYS, S3Server, Server, mlflow, python, run_python};
 use yolo11_tracking::record::{DatasetInput, Metric, ModelRecord, RunStart};
 use yolo11_tracking::{Environment, Keep, Tracker, TrackerOptions, sync};
 
@@ -113,6 +111,7 @@ fn whole_run(folder: &Path, tracker: &Tracker, fitness: f64) {
     tracker.model(ModelRecord {
         name: "best".into(),
         file: folder.join("weights/best.pt").display().to_string(),
+        onnx: None,
         metadata: json!({"imgsz": 640, "names": ["cell"]}),
         register: Some("detector".into()),
         fitness: Some(fitness),
@@ -235,9 +234,9 @@ fn a_whole_run_is_read_back_from_the_server_s_own_store() {
 fn a_whole_run_is_read_back_from_s3() {
     let Some(python) = python() else { return };
     let folder = tempfile::tempdir().unwrap();
-    let store = s3(&python, folder.path());
+    let store = S3Server::start(&folder.path().join("s3"), 0).unwrap();
     let uri = store.uri();
-    let mut keys = common::S3_KEYS.to_vec();
+    let mut keys = KEYS.to_vec();
     keys.push(("MLFLOW_S3_ENDPOINT_URL", &uri));
     let backend = format!("sqlite:///{}/mlflow.db", folder.path().display());
     let arguments = ["--default-artifact-root", "s3://artifacts/runs", "--no-serve-artifacts"];

@@ -1,10 +1,8 @@
 //! One suite for every artifact store: a folder, an S3 server, a tracking server.
 
-mod common;
-
 use std::path::Path;
 
-use common::{mlflow, python, s3};
+use yolo11_test_servers::{KEYS, S3Server, mlflow, moto, python};
 use yolo11_tracking::Environment;
 use yolo11_tracking::artifacts::{ArtifactStore, FolderStore, S3Store, ServerStore, Source, Stored};
 use yolo11_tracking::client::Client;
@@ -40,26 +38,42 @@ fn a_folder_conforms() {
     conforms(&FolderStore::new(folder.path().join("store")), folder.path(), 100_000);
 }
 
+fn environment(uri: &str) -> Environment {
+    Environment::from_pairs(KEYS.into_iter().chain([("MLFLOW_S3_ENDPOINT_URL", uri)]))
+}
+
+/// An S3 server straight, with large files in parts.
+fn s3_conforms(uri: &str, folder: &Path) {
+    let direct = S3Store::new("s3://artifacts/some/run", &environment(uri)).unwrap().with_multipart_above(6 << 20);
+    conforms(&direct, folder, 40 << 20);
+}
+
 #[test]
-fn s3_and_the_tracking_server_conform() {
+fn s3s_conforms() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = S3Server::start(&folder.path().join("s3"), 0).unwrap();
+    s3_conforms(&store.uri(), folder.path());
+}
+
+#[test]
+fn moto_and_the_tracking_server_conform() {
     let Some(python) = python() else { return };
     let folder = tempfile::tempdir().unwrap();
-    let store = s3(&python, folder.path());
+    let store = moto(&python, folder.path());
     let uri = store.uri();
-    let mut keys = common::S3_KEYS.to_vec();
-    keys.push(("MLFLOW_S3_ENDPOINT_URL", &uri));
-    let environment = Environment::from_pairs(keys.iter().copied());
-    let direct = S3Store::new("s3://artifacts/some/run", &environment).unwrap().with_multipart_above(6 << 20);
-    conforms(&direct, folder.path(), 40 << 20);
-    let nowhere = S3Store::new("s3://no-such-bucket/x", &environment).unwrap();
+    s3_conforms(&uri, folder.path());
+    // The other make of S3 makes a bucket with its first object.
+    let nowhere = S3Store::new("s3://no-such-bucket/x", &environment(&uri)).unwrap();
     let text = nowhere.put("a", Source::Bytes(b"x")).unwrap_err().to_string();
     assert!(text.contains("404 NoSuchBucket: ") && text.contains("hint: make the bucket"), "{text}");
     assert!(!text.contains("test-secret-value") && !text.contains("Signature"), "{text}");
 
     // The tracking server keeps its artifacts in that S3 store: large files go there in parts.
+    let mut keys = KEYS.to_vec();
+    keys.push(("MLFLOW_S3_ENDPOINT_URL", &uri));
     let backend = format!("sqlite:///{}/mlflow.db", folder.path().display());
     let server = mlflow(&python, folder.path(), &backend, &["--artifacts-destination", "s3://artifacts/served"], &keys);
-    let client = Client::new(&server.uri(), &environment).unwrap();
+    let client = Client::new(&server.uri(), &environment(&uri)).unwrap();
     let served = ServerStore::new("mlflow-artifacts:/1/run/artifacts", &client).unwrap().with_multipart_above(6 << 20);
     conforms(&served, folder.path(), 25 << 20);
 }

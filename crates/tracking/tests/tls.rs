@@ -1,8 +1,6 @@
 //! TLS against a real MLflow server: an authority of our own, a certificate of ours, and none at all.
 
-mod common;
-
-use common::{Server, free_port, python, run_python};
+use yolo11_test_servers::{Server, free_port, mlflow_command, python, run_python, until};
 use yolo11_tracking::Environment;
 use yolo11_tracking::client::Client;
 
@@ -51,30 +49,11 @@ fn certificates_are_checked_and_shown() {
         file("server.pem"),
         file("authority.pem")
     );
-    let command = [
-        &python.display().to_string(),
-        "-m",
-        "mlflow",
-        "server",
-        "--backend-store-uri",
-        &backend,
-        "--host",
-        "127.0.0.1",
-        "--port",
-        &port.to_string(),
-        "--workers",
-        "1",
-        "--uvicorn-opts",
-        &options,
-    ];
-    let server = Server::new(
-        &command.map(str::to_owned),
-        &[("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")],
-        folder.path(),
-        port,
-        "",
-    );
-    let uri = format!("https://127.0.0.1:{}", server.port);
+    let command = mlflow_command(&python, port, &backend, &["--workers", "1", "--uvicorn-opts", &options]);
+    // That it listens must do: what it answers is what is asked here.
+    let jobs = [("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")];
+    let _server = Server::new(&command, &jobs, folder.path(), port, None);
+    let uri = format!("https://127.0.0.1:{}", port);
     let ask = |pairs: &[(&str, &str)]| {
         let environment = Environment::from_pairs(pairs.iter().copied());
         Client::new(&uri, &environment).unwrap().experiment_by_name("Default")
@@ -83,13 +62,7 @@ fn certificates_are_checked_and_shown() {
     let trusts = ("MLFLOW_TRACKING_SERVER_CERT_PATH", authority.as_str());
     let shows = ("MLFLOW_TRACKING_CLIENT_CERT_PATH", client.as_str());
 
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
-    let mut found = ask(&[trusts, shows]);
-    while found.is_err() && std::time::Instant::now() < deadline {
-        std::thread::sleep(std::time::Duration::from_millis(300));
-        found = ask(&[trusts, shows]);
-    }
-    assert_eq!(found.unwrap().unwrap().name, "Default");
+    assert_eq!(until(|| ask(&[trusts, shows])).unwrap().unwrap().name, "Default");
     assert_eq!(ask(&[("MLFLOW_TRACKING_INSECURE_TLS", "true"), shows]).unwrap().unwrap().name, "Default");
     let text = ask(&[shows]).unwrap_err().to_string();
     assert!(text.contains("hint: name the server's authority with MLFLOW_TRACKING_SERVER_CERT_PATH"), "{text}");

@@ -1,7 +1,8 @@
 //! What the tests share.
 #![allow(dead_code)] // each test uses some of it
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use yolo11_checkpoint::{Checkpoint, Value};
 use yolo11_network::{Model, Network, Scale, TensorKind};
@@ -22,6 +23,20 @@ pub fn python() -> Option<PathBuf> {
         eprintln!("skipped: YOLO11_PYTHON is not set");
     }
     python
+}
+
+/// Runs a Python script in a folder and gives what it printed. Nothing is fetched, installed or reported while it runs.
+pub fn run(python: &Path, script: &str, folder: &Path) -> String {
+    let output = Command::new(python)
+        .args(["-c", script])
+        .current_dir(folder)
+        .env("YOLO_CONFIG_DIR", folder)
+        .env("YOLO_OFFLINE", "true")
+        .env("YOLO_AUTOINSTALL", "false")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
 }
 
 /// SplitMix64 (Steele, Lea, Flood 2014).

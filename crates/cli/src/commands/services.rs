@@ -42,7 +42,7 @@ pub(crate) fn command() -> Command {
     let doctor = Command::new("doctor").about("Looks for the common faults and says what mends each");
     Command::new("services")
         .about("Starts, watches and stops what a pipeline needs beside it")
-        .after_help("  yolo11 services start --stack compose\n  yolo11 services status --json\n  yolo11 services logs mlflow --follow")
+        .after_help("  yolo11 services start\n  yolo11 services start --stack compose\n  yolo11 services status --json\n  yolo11 services logs mlflow --follow")
         .subcommand_required(true)
         .disable_help_subcommand(true)
         .subcommands([
@@ -73,7 +73,7 @@ fn stack(matches: &ArgMatches) -> Result<Box<dyn Stack>, Failure> {
     let asked = matches.get_one::<String>("stack").cloned();
     let named = asked.or_else(|| variable(STACK_VARIABLE)).unwrap_or_else(|| StackName::Embedded.as_str().to_owned());
     match StackName::parse(&named) {
-        Some(StackName::Embedded) => Ok(Box::new(Embedded)),
+        Some(StackName::Embedded) => Ok(Box::new(Embedded::new(".", Box::new(variable)))),
         Some(StackName::Compose) => Ok(Box::new(Compose::new(".", Box::new(variable)))),
         None => {
             let expected = "expected embedded or compose";
@@ -91,9 +91,6 @@ fn start(stack: &dyn Stack, matches: &ArgMatches) -> Result<(), Failure> {
     let options = StartOptions { deadline: Duration::from_secs(seconds) };
     let flag = stop_flag("stopping what was started")?;
     let services = stack.start(&options, &mut announce, &flag)?;
-    if services.is_empty() {
-        return Ok(());
-    }
     initialise_data_repository();
     terminal::print(&table(&services))?;
     terminal::say(
@@ -116,7 +113,7 @@ fn initialise_data_repository() {
 fn stop(stack: &dyn Stack, matches: &ArgMatches) -> Result<(), Failure> {
     let volumes = match matches.get_flag("volumes") {
         false => Volumes::Keep,
-        true if stack.name() == StackName::Embedded || matches.get_flag("yes") || confirmed()? => Volumes::Delete,
+        true if matches.get_flag("yes") || confirmed()? => Volumes::Delete,
         true => {
             terminal::say("nothing was stopped or deleted");
             return Ok(());
@@ -142,12 +139,6 @@ fn status(stack: &dyn Stack, matches: &ArgMatches) -> Result<(), Failure> {
     if wants_json(matches) {
         let services: Vec<_> = services.iter().map(Service::to_json).collect();
         return terminal::print_json(&json!({"stack": stack.name().as_str(), "services": services}));
-    }
-    if services.is_empty() {
-        terminal::say(
-            "the embedded stack has no service yet; `yolo11 tracking status` shows what runs keep in their outboxes",
-        );
-        return Ok(());
     }
     terminal::print(&table(&services))
 }

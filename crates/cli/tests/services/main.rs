@@ -102,20 +102,57 @@ impl Ran {
 }
 
 #[test]
-fn the_embedded_stack_says_where_tracking_is_kept() {
+fn the_embedded_stack_is_a_server_in_the_background() {
     let project = Project::new(&[]);
+    let before = project.services(&["status", "--json"]);
+    let state =
+        |ran: &Ran| serde_json::from_str::<serde_json::Value>(&ran.stdout).unwrap()["services"][0]["state"].clone();
+    assert_eq!(state(&before), "stopped");
+    let ran = project.services(&["start", "--timeout=120"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(ran.stdout.starts_with("mlflow    ready      http://127.0.0.1:5000\n"), "{}", ran.stdout);
+    assert!(ran.stderr.contains("starting mlflow\nmlflow is ready after "), "{}", ran.stderr);
+    let address = format!("http://127.0.0.1:{}", project.ports[2]);
+    let written = fs::read_to_string(project.path("project/.env")).unwrap();
+    assert!(written.ends_with(&format!("MLFLOW_TRACKING_URI={address}\n")), "{written}");
+    let pid = fs::read_to_string(project.path("project/tracking/server.pid")).unwrap();
+    assert_eq!(pid.lines().nth(1), Some(address.as_str()));
+    assert_eq!(state(&project.services(&["status", "--json"])), "ready");
+    let again = project.services(&["start"]);
+    assert!(again.code == Some(0) && again.stderr.contains("the tracking server runs already"), "{}", again.stderr);
+    let logs = project.services(&["logs"]);
+    assert!(logs.stdout.starts_with("tracking server at http://127.0.0.1:5000, runs in "), "{}", logs.stdout);
+    let stopped = project.services(&["stop"]);
+    assert_eq!((stopped.code, stopped.stderr.as_str()), (Some(0), "stopping mlflow\n"));
+    assert_eq!(state(&project.services(&["status", "--json"])), "stopped");
+    assert!(!project.path("project/tracking/server.pid").exists());
+    assert!(project.path("project/tracking/tracking.db").exists());
+    assert!(project.services(&["logs", "mlflow"]).stdout.ends_with("tracking server stopped\n"));
+    // A pid file that a killed server left behind, with a number that another process has now, names no server.
+    fs::write(project.path("project/tracking/server.pid"), format!("{}\n{address}\n", std::process::id())).unwrap();
+    assert_eq!(state(&project.services(&["status", "--json"])), "stopped");
+    let deleted = project.services(&["stop", "--volumes", "--yes"]);
+    assert!(deleted.code == Some(0) && !project.path("project/tracking").exists(), "{}", deleted.stderr);
+}
+
+#[test]
+fn a_port_that_is_taken_and_a_server_that_ends_are_told() {
+    let project = Project::new(&[]);
+    let listener = std::net::TcpListener::bind(("127.0.0.1", project.ports[2])).unwrap();
     let ran = project.services(&["start"]);
-    assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), ""));
-    assert!(
-        ran.stderr.starts_with("nothing to start: this version has no tracking server of its own yet\n"),
-        "{}",
-        ran.stderr
-    );
-    assert!(ran.stderr.contains("in an outbox") && ran.stderr.contains("yolo11 tracking sync"), "{}", ran.stderr);
-    assert!(!project.path("project/services").exists());
-    let status = project.services(&["status", "--json"]);
-    let status: serde_json::Value = serde_json::from_str(&status.stdout).unwrap();
-    assert_eq!(status, serde_json::json!({"stack": "embedded", "services": []}));
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.stderr.starts_with("error: port 5000 for mlflow is taken by "), "{}", ran.stderr);
+    drop(listener);
+    fs::create_dir_all(project.path("project/tracking")).unwrap();
+    fs::write(
+        project.path("project/tracking/tracking.db"),
+        "not a database, but a text that is long enough to be read",
+    )
+    .unwrap();
+    let ran = project.services(&["start"]);
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.stderr.contains("last lines of mlflow:\n  error: tracking/tracking.db is damaged"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("error: mlflow is ended with exit code 1 instead of ready\n"), "{}", ran.stderr);
 }
 
 #[test]

@@ -47,16 +47,49 @@ impl Input {
 
 /// A range of output channels computed together.
 #[derive(Clone, Copy, Debug)]
-struct Panel {
-    first: usize,
-    columns: usize,
-    vectors: usize,
+pub(super) struct Panel {
+    pub first: usize,
+    pub columns: usize,
+    pub vectors: usize,
     /// Start of its packed weights.
-    packed: usize,
+    pub packed: usize,
+}
+
+/// What becomes of a sum right after it is computed, while it is in the first-level cache: `act(sum + bias) (+ residual)`.
+#[derive(Clone, Copy)]
+pub(crate) struct Finish {
+    /// Bias of each channel.
+    pub bias: *const f32,
+    pub silu: bool,
+    /// In the memory that the output lies in.
+    pub residual: Option<View>,
+}
+
+impl Finish {
+    /// Finishes `pixels` pixels from `pixel` on, channels `first .. first + channels`.
+    unsafe fn run(
+        &self,
+        kernels: &Kernels,
+        (memory, output): (Shared, &View),
+        (image, pixel, pixels): (usize, usize, usize),
+        (first, channels): (usize, usize),
+    ) {
+        // SAFETY: the caller has just written these pixels; the plan made bias and residual of the same extent.
+        unsafe {
+            let mut to = output.destination(memory, image, pixel);
+            to.data = to.data.add(first);
+            let residual = self.residual.map(|view| {
+                let mut from = view.source(memory, image, pixel);
+                from.data = from.data.add(first);
+                from
+            });
+            (kernels.finish)(to, residual, pixels, channels, self.bias.add(first), self.silu);
+        }
+    }
 }
 
 /// Cuts `columns` output channels into panels of about equal width.
-fn panels(kernels: &Kernels, columns: usize, depth: usize) -> Vec<Panel> {
+pub(super) fn panels(kernels: &Kernels, columns: usize, depth: usize) -> Vec<Panel> {
     let vectors = columns.div_ceil(kernels.lanes);
     let count = vectors.div_ceil(kernels.most_vectors);
     let mut panels = Vec::new();
@@ -267,7 +300,7 @@ impl PixelPass {
         }
     }
 
-    /// Computes one band of one image into `output` (a view of the whole destination).
+    /// Computes one band of one image into `output` (a view of the whole destination), and finishes it where that is asked for.
     pub(crate) unsafe fn run_band(
         &self,
         kernels: &Kernels,
@@ -276,6 +309,7 @@ impl PixelPass {
         (memory, output): (Shared, &View),
         (image, band): (usize, usize),
         accumulate: bool,
+        finish: Option<Finish>,
         scratch: &Scratch,
     ) {
         let (first_row, rows) = self.band(band);
@@ -313,6 +347,10 @@ impl PixelPass {
                         self.output_channels,
                         accumulate,
                     );
+                    if let Some(finish) = finish {
+                        let place = (image, row_offset(row), self.grid[1]);
+                        finish.run(kernels, (memory, output), place, (0, self.output_channels));
+                    }
                 }
                 return;
             }
@@ -341,6 +379,10 @@ impl PixelPass {
                             accumulate,
                         };
                         kernels.pixel_tile(count, panel.vectors)(&tile);
+                        if let Some(finish) = finish {
+                            let place = (image, row_offset(run) + first, count);
+                            finish.run(kernels, (memory, output), place, (panel.first, panel.columns));
+                        }
                     }
                 }
             }

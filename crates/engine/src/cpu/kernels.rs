@@ -2,9 +2,15 @@
 
 use std::sync::OnceLock;
 
-use super::rows::{self, Destination, Source};
+use super::rows::{Destination, Source};
 use super::simd::{Portable, Simd};
 use super::tiles::{MOST_ROWS, MOST_VECTORS, PixelTile, WeightTile, pixel_tile, weight_tile};
+
+/// The kernels themselves, wherever they are written.
+mod bodies {
+    pub(super) use super::super::rows::*;
+    pub(super) use super::super::winograd::{winograd_input, winograd_output};
+}
 
 type Tiles<T> = [[unsafe fn(&T); MOST_ROWS]; MOST_VECTORS];
 
@@ -23,6 +29,10 @@ pub(crate) struct Kernels {
     weight_tiles: Tiles<WeightTile>,
     pub sums: unsafe fn(Source, usize, usize, *mut f32, *mut f32),
     pub activate: unsafe fn(Source, Destination, Option<Source>, usize, usize, *const f32, *const f32, bool),
+    pub finish: unsafe fn(Destination, Option<Source>, usize, usize, *const f32, bool),
+    pub winograd_input: unsafe fn(Source, usize, usize, *mut f32, usize),
+    pub winograd_output:
+        unsafe fn(*const f32, usize, usize, Destination, Option<Source>, [usize; 2], [usize; 2], *const f32, bool),
     pub norm_gradient_sums:
         unsafe fn(Source, Source, usize, usize, *const f32, *const f32, *const f32, bool, *mut f32, *mut f32),
     pub norm_gradient:
@@ -104,6 +114,9 @@ macro_rules! instruction_set {
             forward!($set $(, $feature)?;
                 fn sums(x: Source, pixels: usize, channels: usize, sums: *mut f32, squares: *mut f32);
                 fn activate(y: Source, out: Destination, residual: Option<Source>, pixels: usize, channels: usize, scale: *const f32, shift: *const f32, silu: bool);
+                fn finish(y: Destination, residual: Option<Source>, pixels: usize, channels: usize, bias: *const f32, act: bool);
+                fn winograd_input(from: Source, row: usize, channels: usize, to: *mut f32, point: usize);
+                fn winograd_output(from: *const f32, point: usize, channels: usize, to: Destination, residual: Option<Source>, rows: [usize; 2], whole: [usize; 2], bias: *const f32, silu: bool);
                 fn norm_gradient_sums(y: Source, gradient: Source, pixels: usize, channels: usize, scale: *const f32, shift: *const f32, mean: *const f32, silu: bool, sums: *mut f32, products: *mut f32);
                 fn norm_gradient(y: Destination, gradient: Source, pixels: usize, channels: usize, scale: *const f32, shift: *const f32, slope: *const f32, offset: *const f32, silu: bool);
                 fn copy(from: Source, to: Destination, pixels: usize, channels: usize, accumulate: bool);
@@ -134,6 +147,9 @@ macro_rules! instruction_set {
                 weight_tiles: tiles!(weight),
                 sums,
                 activate,
+                finish,
+                winograd_input,
+                winograd_output,
                 norm_gradient_sums,
                 norm_gradient,
                 copy,
@@ -151,7 +167,7 @@ macro_rules! forward {
         $(
             unsafe fn $name($($arg: $type),*) {
                 // SAFETY: see the head of this module.
-                unsafe { rows::$name::<$set>($($arg),*) }
+                unsafe { bodies::$name::<$set>($($arg),*) }
             }
         )*
     };
@@ -160,7 +176,7 @@ macro_rules! forward {
             #[target_feature(enable = $feature)]
             unsafe fn $name($($arg: $type),*) {
                 // SAFETY: see the head of this module.
-                unsafe { rows::$name::<$set>($($arg),*) }
+                unsafe { bodies::$name::<$set>($($arg),*) }
             }
         )*
     };

@@ -7,6 +7,7 @@ pub(crate) mod pool;
 mod rows;
 mod simd;
 mod tiles;
+pub(crate) mod winograd;
 
 pub(crate) use rows::{Destination, Source};
 

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
-use yolo11_config::Settings;
+use yolo11_config::{ExportFormat, ModelSource, Settings};
 use yolo11_dataset::{DatasetDescription, Split, label_path};
 use yolo11_tracking::dataset::{DatasetFacts, input};
 use yolo11_tracking::record::{ModelRecord, RunStart};
@@ -22,6 +22,11 @@ use crate::{Announcer, Error, Event, Observer};
 
 /// Endings of the files at the top of a run's folder that belong to it.
 const KEPT: [&str; 6] = ["csv", "yaml", "json", "png", "jpg", "txt"];
+
+/// The log is sent this often at most while the training goes on, and only while no more than so many records wait to be sent: a server
+/// that is away gets it at the end, once.
+const LOG_PAUSE: Duration = Duration::from_secs(10);
+const LOG_BACKLOG: u64 = 100;
 
 /// A wait that is too short to be told of.
 const UNSEEN: Duration = Duration::from_millis(500);
@@ -53,6 +58,8 @@ pub struct Tracking {
     folder: PathBuf,
     announced: BTreeSet<PathBuf>,
     epoch: usize,
+    log: Option<PathBuf>,
+    log_sent: Option<Instant>,
 }
 
 /// The tracked run beyond its training: how it ended, and the wait for the server.
@@ -64,7 +71,7 @@ pub struct TrackedRun {
     digest: Option<JoinHandle<()>>,
 }
 
-/// Begins to track a run in its folder. `resumed`: it goes on with the same run on the server.
+/// Begins to track a run in its folder. `resumed`: it goes on with the same run on the server. `log`: the file that grows meanwhile.
 ///
 /// # Errors
 /// An outbox that cannot be written, or that another process ships.
@@ -75,6 +82,7 @@ pub fn track(
     resumed: bool,
     description: &DatasetDescription,
     splits: [&Arc<Split>; 2],
+    log: Option<&Path>,
 ) -> Result<(Tracking, TrackedRun), yolo11_tracking::Error> {
     let options = TrackerOptions {
         environment: environment.clone(),
@@ -88,8 +96,14 @@ pub fn track(
     let names = splits[0].names.clone();
     // Looking at every file's size may take a while on a large set.
     let digest = std::thread::spawn(move || describe_data(&known, &own, &file, &splits));
-    let observer =
-        Tracking { tracker: tracker.clone(), folder: folder.to_owned(), announced: BTreeSet::new(), epoch: 0 };
+    let observer = Tracking {
+        tracker: tracker.clone(),
+        folder: folder.to_owned(),
+        announced: BTreeSet::new(),
+        epoch: 0,
+        log: log.map(Path::to_owned),
+        log_sent: None,
+    };
     let run =
         TrackedRun { tracker, folder: folder.to_owned(), settings: settings.clone(), names, digest: Some(digest) };
     Ok((observer, run))
@@ -195,6 +209,16 @@ impl Tracking {
         }
     }
 
+    /// Sends the log as it is now, so that whoever follows the run on the server sees it grow.
+    fn send_log(&mut self) {
+        let due = self.log_sent.is_none_or(|sent| sent.elapsed() >= LOG_PAUSE);
+        let Some(log) = self.log.as_deref().filter(|log| due && log.is_file()) else { return };
+        if self.tracker.has_server() && self.tracker.remaining() <= LOG_BACKLOG {
+            self.tracker.artifact(log, &name_of_log(log), Keep::Copy);
+            self.log_sent = Some(Instant::now());
+        }
+    }
+
     fn picture(&mut self, path: &Path) {
         self.announce(path);
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
@@ -202,6 +226,10 @@ impl Tracking {
             self.tracker.image(path, &stem, self.epoch as i64);
         }
     }
+}
+
+fn name_of_log(log: &Path) -> String {
+    log.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// Where a file of the run's folder belongs among its artifacts; nothing for what is not kept.
@@ -224,7 +252,10 @@ impl Observer for Tracking {
             Event::RunStarted(run) => self.begin(run),
             Event::EpochStarted { epoch, .. } => self.epoch = *epoch,
             Event::StepFinished(step) => self.step(step),
-            Event::EpochFinished { report, .. } => self.epoch(report),
+            Event::EpochFinished { report, .. } => {
+                self.epoch(report);
+                self.send_log();
+            }
             Event::CheckpointSaved { path } => self.announce(path),
             Event::PictureSaved { path } => self.picture(path),
             _ => {}
@@ -256,7 +287,7 @@ impl TrackedRun {
         self.hand_over_files(log);
         let status = match result {
             Ok(summary) => {
-                self.finished(summary);
+                self.finished(summary, announcer)?;
                 "FINISHED"
             }
             Err(Error::Interrupted { .. }) => "KILLED",
@@ -282,26 +313,47 @@ impl TrackedRun {
         }
         // Later runs write on in the same log: this run's is what it holds now.
         if let Some(log) = log.filter(|log| log.is_file()) {
-            let name = log.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            self.tracker.artifact(log, &name, Keep::Copy);
+            self.tracker.artifact(log, &name_of_log(log), Keep::Copy);
         }
     }
 
-    fn finished(&self, summary: &RunSummary) {
+    fn finished(&self, summary: &RunSummary, announcer: &mut Announcer) -> Result<(), Error> {
         if let Some(best) = summary.best {
             self.tracker.tags([("yolo11.best_epoch".to_owned(), best.epoch.to_string())]);
         }
         let weights = self.folder.join("weights");
         let file = [weights.join("best.pt"), weights.join("last.pt")].into_iter().find(|path| path.is_file());
-        let Some(file) = file else { return };
+        let Some(file) = file else { return Ok(()) };
+        let onnx = if self.settings.mlflow.onnx { self.onnx(&file, announcer)? } else { None };
         self.tracker.model(ModelRecord {
             name: "best".to_owned(),
             file: file.display().to_string(),
+            onnx: onnx.map(|path| path.display().to_string()),
             metadata: json!({"imgsz": self.settings.imgsz, "names": self.names, "task": "detect"}),
             register: self.settings.mlflow.register.clone(),
             fitness: summary.best.map(|best| best.fitness),
             timestamp: yolo11_tracking::now(),
         });
+        Ok(())
+    }
+
+    /// The weights as ONNX for pictures of any size, in the outbox; that it cannot be written costs the run nothing but this file.
+    fn onnx(&self, weights: &Path, announcer: &mut Announcer) -> Result<Option<PathBuf>, Error> {
+        let written = self.tracker.new_copy("onnx").map_err(|error| error.to_string()).and_then(|path| {
+            let mut settings = Settings::default();
+            settings.model = ModelSource::Weights(weights.to_owned());
+            settings.format = ExportFormat::Onnx;
+            settings.imgsz = self.settings.imgsz;
+            (settings.dynamic, settings.file) = (true, Some(path));
+            crate::export::export(&settings).map(|report| report.path).map_err(|error| error.to_string())
+        });
+        match written {
+            Ok(path) => Ok(Some(path)),
+            Err(error) => {
+                announcer.warn(format!("tracking   the model goes without ONNX: {error}"))?;
+                Ok(None)
+            }
+        }
     }
 
     fn wait(&self, announcer: &mut Announcer, stop: &AtomicBool) -> Result<(), Error> {

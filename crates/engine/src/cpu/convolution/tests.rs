@@ -134,7 +134,16 @@ fn forward_and_both_gradients_equal_written_out_sums() {
                     let at = (image, band);
                     // SAFETY: all places were made for this plan.
                     unsafe {
-                        plan.forward.run_band(kernels, &source, packed.as_ptr(), (place, &to), at, false, &scratch)
+                        plan.forward.run_band(
+                            kernels,
+                            &source,
+                            packed.as_ptr(),
+                            (place, &to),
+                            at,
+                            false,
+                            None,
+                            &scratch,
+                        )
                     };
                 }
             }
@@ -153,7 +162,7 @@ fn forward_and_both_gradients_equal_written_out_sums() {
                 {
                     let at = (image, band);
                     // SAFETY: all places were made for this plan.
-                    unsafe { pass.run_band(kernels, &back, packed.as_ptr(), (place, &from), at, true, &scratch) };
+                    unsafe { pass.run_band(kernels, &back, packed.as_ptr(), (place, &from), at, true, None, &scratch) };
                 }
             }
             assert_close(&format!("{what} input gradient"), result.slice(0, case.input.len()), &expected);
