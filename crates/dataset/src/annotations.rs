@@ -144,8 +144,7 @@ impl Annotations {
         self.images.sort_by(|a, b| (a.split, &a.name).cmp(&(b.split, &b.name)));
         let mut taken: HashSet<(SplitName, String)> = HashSet::new();
         for image in &mut self.images {
-            let stem = |name: &str| name.rsplit_once('.').map_or(name, |(stem, _)| stem).to_lowercase();
-            image.name = distinct(&image.name, |name| taken.insert((image.split, stem(name))));
+            image.name = distinct(&image.name, |name| taken.insert((image.split, stem(name).to_lowercase())));
         }
     }
 
@@ -201,6 +200,11 @@ fn relative(path: &Path, folders: &[PathBuf]) -> String {
     let name = shortest.map_or_else(|| PathBuf::from(path.file_name().unwrap_or_default()), Path::to_path_buf);
     let parts: Vec<_> = name.components().map(|part| part.as_os_str().to_string_lossy()).collect();
     parts.join("/")
+}
+
+/// A name without its extension: pictures of one stem share a label file.
+pub(crate) fn stem(name: &str) -> &str {
+    name.rsplit_once('.').map_or(name, |(stem, _)| stem)
 }
 
 /// The name, or where `take` refuses it, the name with `-2`, `-3` … before its extension.

@@ -8,6 +8,9 @@ mod duplicates;
 mod fix;
 mod folders;
 
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -19,6 +22,9 @@ use cache::{FactCache, Facts};
 
 pub use cache::default_folder as default_cache_folder;
 pub use fix::{Corrected, correct};
+
+/// So many bytes at the end of compressed pictures hardly ever agree by chance.
+const END: u64 = 4096;
 
 /// How a data set is looked over.
 #[derive(Clone, Debug, Default)]
@@ -73,7 +79,7 @@ impl DatasetDescription {
         let mut cache = FactCache::open(options.cache.as_deref(), &self.file);
         let facts = gather(splits, options.thorough, &mut cache, &mut findings);
         if let Err(finding) = cache.save() {
-            findings.push(finding);
+            findings.push(*finding);
         }
         duplicates::check(self, splits, &facts, &mut findings);
         sort(&mut findings);
@@ -92,6 +98,11 @@ fn as_finding(description: &DatasetDescription, error: Error) -> Finding {
     }
 }
 
+/// So many, in words.
+fn objects(count: usize) -> String {
+    if count == 1 { "1 object".into() } else { format!("{count} objects") }
+}
+
 /// The serious first, each kind together, then by place.
 pub fn sort(findings: &mut [Finding]) {
     findings.sort_by(|a, b| {
@@ -105,19 +116,15 @@ fn gather(splits: &[&Split], thorough: bool, cache: &mut FactCache, findings: &m
     let paths: Vec<&Path> =
         splits.iter().flat_map(|split| split.images.iter().map(|image| image.path.as_path())).collect();
     let known: Vec<Facts> = paths.par_iter().map(|path| cache.lookup(path)).collect();
-    // Files of different lengths differ: without a need to decode, only the others are read.
-    let mut of_length = std::collections::HashMap::new();
-    for facts in &known {
-        *of_length.entry(facts.length).or_insert(0usize) += 1;
-    }
+    let wanted: Vec<bool> = match thorough {
+        true => known.iter().map(|facts| facts.view.is_none()).collect(),
+        false => likely_twins(&paths, &known),
+    };
     let looked: Vec<(Facts, Option<Finding>)> = paths
         .par_iter()
         .zip(known)
-        .map(|(path, facts)| {
-            let is_missing =
-                if thorough { facts.view.is_none() } else { facts.digest.is_none() && of_length[&facts.length] > 1 };
-            if is_missing { read(path, facts, thorough) } else { (facts, None) }
-        })
+        .zip(wanted)
+        .map(|((path, facts), wanted)| if wanted { read(path, facts, thorough) } else { (facts, None) })
         .collect();
     let mut all = Vec::with_capacity(looked.len());
     for (path, (facts, finding)) in paths.iter().zip(looked) {
@@ -131,6 +138,37 @@ fn gather(splits: &[&Split], thorough: bool, cache: &mut FactCache, findings: &m
     }
     let mut rest = all.into_iter();
     splits.iter().map(|split| rest.by_ref().take(split.images.len()).collect()).collect()
+}
+
+/// Which files must be read to tell whether they are equal to another: of those of one length only such that end alike.
+fn likely_twins(paths: &[&Path], known: &[Facts]) -> Vec<bool> {
+    let mut of_length: HashMap<u64, (usize, bool)> = HashMap::new();
+    for facts in known {
+        let group = of_length.entry(facts.length).or_default();
+        *group = (group.0 + 1, group.1 || facts.digest.is_none());
+    }
+    let ends: Vec<Option<(u64, u128)>> = paths
+        .par_iter()
+        .zip(known)
+        .map(|(path, facts)| {
+            let (count, any_unknown) = of_length[&facts.length];
+            if count > 1 && any_unknown { Some((facts.length, end_of(path)?)) } else { None }
+        })
+        .collect();
+    let mut alike: HashMap<(u64, u128), usize> = HashMap::new();
+    ends.iter().flatten().for_each(|end| *alike.entry(*end).or_default() += 1);
+    let is_twin = |end: &Option<(u64, u128)>| end.is_some_and(|end| alike[&end] > 1);
+    ends.iter().zip(known).map(|(end, facts)| is_twin(end) && facts.digest.is_none()).collect()
+}
+
+/// Digest of a file's last bytes.
+fn end_of(path: &Path) -> Option<u128> {
+    let mut file = File::open(path).ok()?;
+    let length = file.metadata().ok()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(END))).ok()?;
+    let mut end = Vec::with_capacity(END as usize);
+    file.read_to_end(&mut end).ok()?;
+    Some(digest(&end))
 }
 
 fn read(path: &Path, facts: Facts, thorough: bool) -> (Facts, Option<Finding>) {

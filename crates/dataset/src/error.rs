@@ -126,7 +126,7 @@ pub enum Error {
         /// The split's name.
         split: String,
         /// The first picture and what is wrong with it.
-        first: Finding,
+        first: Box<Finding>,
     },
     /// A setting that makes no sense.
     #[error("{message}\nhint: {hint}")]

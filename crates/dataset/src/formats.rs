@@ -221,6 +221,17 @@ fn split_of_path(path: &Path) -> Option<SplitName> {
     })
 }
 
+/// What serde says, without its own place.
+fn reason(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.rsplit_once(" at line ").map_or(text.clone(), |(reason, _)| reason.to_string())
+}
+
+/// A value of another format as text.
+fn plain(value: &serde_json::Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
 /// Digits of a coordinate: a whole number where it nearly is one, as label files round; else as short as it can be.
 fn shown(value: f64) -> String {
     let whole = value.round();

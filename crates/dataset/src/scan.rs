@@ -74,7 +74,7 @@ impl DatasetDescription {
         if split.images.is_empty() {
             let first = findings.into_iter().next();
             let first = first.unwrap_or_else(|| Finding::new(Check::Description, &self.file, "no picture"));
-            return Err(Error::NothingReadable { split: split.name.to_string(), first });
+            return Err(Error::NothingReadable { split: split.name.to_string(), first: Box::new(first) });
         }
         Ok((split, findings))
     }

@@ -90,7 +90,7 @@ impl Store {
         }
         let first = self.findings().into_iter().next();
         let first = first.unwrap_or_else(|| Finding::new(Check::PictureUnreadable, PathBuf::new(), "no picture"));
-        Err(Error::NothingReadable { split: self.split.name.to_string(), first })
+        Err(Error::NothingReadable { split: self.split.name.to_string(), first: Box::new(first) })
     }
 
     /// The scaled picture; None for one that cannot be read, which is then a finding.

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use regex_lite::Regex;
 
 use super::stratify::{Unit, divide};
-use super::{AnnotatedImage, Annotations, Extra, distinct};
+use super::{AnnotatedImage, Annotations, Extra, distinct, stem};
 use crate::decode::decode_file;
 use crate::fingerprint::View;
 use crate::{Error, SplitName};
@@ -177,8 +177,7 @@ impl Annotations {
             let classes: Vec<usize> = set.names.iter().map(|name| joined.class(name)).collect();
             for mut image in set.images.drain(..) {
                 image.objects.iter_mut().for_each(|object| object.class = classes[object.class]);
-                let stem = |name: &str| name.rsplit_once('.').map_or(name, |(stem, _)| stem).to_lowercase();
-                image.name = distinct(&image.name, |name| taken.insert((image.split, stem(name))));
+                image.name = distinct(&image.name, |name| taken.insert((image.split, stem(name).to_lowercase())));
                 if number > 0 {
                     // Ids of another set may be given already.
                     drop_ids(&mut image.extra);

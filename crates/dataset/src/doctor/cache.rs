@@ -69,7 +69,7 @@ impl FactCache {
     }
 
     /// Writes what changed.
-    pub fn save(self) -> Result<(), Finding> {
+    pub fn save(self) -> Result<(), Box<Finding>> {
         let Some(file) = self.file else { return Ok(()) };
         let unchanged = self.kept.len() == self.known.len()
             && self.kept.iter().all(|(path, facts)| self.known.get(path) == Some(facts));
@@ -100,7 +100,8 @@ impl FactCache {
         let folder = file.parent().unwrap_or(Path::new("."));
         let written = fs::create_dir_all(folder).and_then(|()| write_atomically(&file, text.as_bytes()));
         written.map_err(|error| {
-            Finding::new(Check::Cache, file, format!("cannot be written, so the next check takes as long: {error}"))
+            let message = format!("cannot be written, so the next check takes as long: {error}");
+            Box::new(Finding::new(Check::Cache, file, message))
         })
     }
 }

@@ -1,5 +1,6 @@
 //! Classes: their names, and whether there is enough of each to learn and to measure.
 
+use super::objects;
 use crate::{Check, DatasetDescription, Finding, Split, SplitName};
 
 /// Examples below which a class has few.
@@ -56,10 +57,6 @@ pub(super) fn check(description: &DatasetDescription, splits: &[&Split], finding
             add(Check::ClassImbalance, format!("`{other}` has {times} times as many objects as `{name}`"));
         }
     }
-}
-
-fn objects(count: usize) -> String {
-    if count == 1 { "1 object".into() } else { format!("{count} objects") }
 }
 
 /// Names that a person would take for one.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::Facts;
+use super::{Facts, objects};
 use crate::fingerprint::{NEAR_BITS, View};
 use crate::labels::{Label, label_path};
 use crate::{Check, DatasetDescription, Finding, Split};
@@ -109,10 +109,6 @@ fn exact(splits: &[&Split], items: &[Item<'_>], findings: &mut Vec<Finding>) -> 
         }
     }
     copies
-}
-
-fn objects(count: usize) -> String {
-    if count == 1 { "1 object".into() } else { format!("{count} objects") }
 }
 
 /// Whether each object of one has its like in the other.

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::Examination;
-use crate::annotations::{Annotations, Object};
+use crate::annotations::{Annotations, Object, stem};
 use crate::labels::{label_path, parse_labels};
 use crate::{Check, DatasetDescription, Error, SplitName};
 
@@ -193,19 +193,19 @@ fn renew(annotations: &mut Annotations, examination: &Examination, count: &mut C
         let Some(checks) = image.source.as_deref().and_then(|source| odd.get(source)) else { continue };
         let Some(source) = image.source.clone() else { continue };
         let Ok(header) = crate::header::probe(&source) else { continue };
-        let stem = image.name.rsplit_once('.').map_or(image.name.clone(), |(stem, _)| stem.to_string());
+        let own = stem(&image.name).to_string();
         let extension = header.format.extensions_str().first().copied().unwrap_or("png");
         for &check in checks {
             match check {
                 Check::PictureExtension => {
-                    image.name = format!("{stem}.{extension}");
+                    image.name = format!("{own}.{extension}");
                     count(check, "pictures renamed", 1);
                 }
                 Check::NamePortable => {
                     let plain = |letter: char| {
                         if "\\:*?\"<>|".contains(letter) || letter.is_control() { '_' } else { letter }
                     };
-                    let plain: String = stem.chars().map(plain).collect();
+                    let plain: String = own.chars().map(plain).collect();
                     let end = image.name.rsplit_once('.').map_or(extension.to_string(), |(_, end)| end.to_string());
                     image.name = format!("{}.{end}", plain.trim_end_matches([' ', '.']));
                     count(check, "pictures renamed", 1);
@@ -217,9 +217,8 @@ fn renew(annotations: &mut Annotations, examination: &Examination, count: &mut C
             }
         }
         if image.renew {
-            let stem = image.name.rsplit_once('.').map_or(image.name.clone(), |(stem, _)| stem.to_string());
             let is_jpeg = header.format == image::ImageFormat::Jpeg;
-            image.name = format!("{stem}.{}", if is_jpeg { "jpg" } else { "png" });
+            image.name = format!("{}.{}", stem(&image.name), if is_jpeg { "jpg" } else { "png" });
         }
     }
 }

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value, json};
 
 use super::gather::{Gatherer, Place};
-use super::{files, nothing_found, place_pictures, read_text, split_of_path, write_text};
+use super::{files, nothing_found, place_pictures, read_text, reason, split_of_path, write_text};
 use crate::annotations::{Annotations, Extra, Link, Object};
 use crate::{Check, Error};
 
@@ -105,12 +105,6 @@ impl<'a> Entries<'a> {
         })?;
         Ok((place, entry))
     }
-}
-
-/// What serde says, without its own place.
-fn reason(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    text.rsplit_once(" at line ").map_or(text.clone(), |(reason, _)| reason.to_string())
 }
 
 fn read_file(file: &Path, gatherer: &mut Gatherer<'_>) -> Result<(), Error> {

@@ -144,9 +144,9 @@ pub(super) fn write(annotations: &Annotations, folder: &Path, link: Link) -> Res
     header.extend(image_columns.iter().map(|name| format!("{IMAGE}{name}")));
     header.extend(object_columns.iter().cloned());
     writer.write_record(&header).map_err(failed)?;
-    let plain = |value: Option<&Value>| match value {
+    let cell = |value: Option<&Value>| match value {
         None | Some(Value::Null | Value::Array(_) | Value::Object(_)) => String::new(),
-        Some(value) => value.as_str().map_or_else(|| value.to_string(), str::to_owned),
+        Some(value) => super::plain(value),
     };
     for image in &annotations.images {
         let of_image = |bbox: Option<(&str, [f64; 4])>| {
@@ -159,7 +159,7 @@ pub(super) fn write(annotations: &Annotations, folder: &Path, link: Link) -> Res
                 }
                 None => row.extend(std::iter::repeat_n(String::new(), 5)),
             }
-            row.extend(image_columns.iter().map(|name| plain(image.extra.get(*name))));
+            row.extend(image_columns.iter().map(|name| cell(image.extra.get(*name))));
             row
         };
         if image.objects.is_empty() {
@@ -169,7 +169,7 @@ pub(super) fn write(annotations: &Annotations, folder: &Path, link: Link) -> Res
         }
         for object in &image.objects {
             let mut row = of_image(Some((&annotations.names[object.class], object.bbox)));
-            row.extend(object_columns.iter().map(|name| plain(object.extra.get(name))));
+            row.extend(object_columns.iter().map(|name| cell(object.extra.get(name))));
             writer.write_record(&row).map_err(failed)?;
         }
     }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::gather::{Gatherer, Place};
 use super::xml::{Element, escape, parse};
-use super::{files, nothing_found, place_pictures, read_text, shown, split_of_path, write_text};
+use super::{files, nothing_found, place_pictures, plain, read_text, shown, split_of_path, write_text};
 use crate::annotations::{AnnotatedImage, Annotations, Extra, Link, Object};
 use crate::{Check, Error, SplitName};
 
@@ -219,8 +219,4 @@ fn scalars(extra: &Extra) -> impl Iterator<Item = (&str, String)> {
 
 fn joined<'a>(attributes: impl Iterator<Item = &'a (&'a str, String)>) -> String {
     attributes.map(|(name, value)| format!(" {name}=\"{}\"", escape(value))).collect()
-}
-
-fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

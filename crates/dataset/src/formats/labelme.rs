@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::gather::{Gatherer, Place};
-use super::{files, nothing_found, place_pictures, read_text, split_of_path, write_names, write_text};
-use crate::annotations::{AnnotatedImage, Annotations, Extra, Link, Object};
+use super::{files, nothing_found, place_pictures, read_text, reason, split_of_path, write_names, write_text};
+use crate::annotations::{AnnotatedImage, Annotations, Extra, Link, Object, stem};
 use crate::{Check, Error};
 
 /// The version that is written where none is known.
@@ -59,10 +59,8 @@ pub(super) fn read(source: &Path, gatherer: &mut Gatherer<'_>) -> Result<(), Err
 fn read_one(file: &Path, text: &str, gatherer: &mut Gatherer<'_>) -> Result<(), Error> {
     let hint = "a Labelme file has `shapes`, `imagePath`, `imageHeight` and `imageWidth`";
     let document: Document<'_> = serde_json::from_str(text).map_err(|error| {
-        let message = error.to_string();
-        let reason = message.rsplit_once(" at line ").map_or(message.as_str(), |(reason, _)| reason);
         let place = Place { file, line: error.line().max(1) };
-        place.fault(format!("this is not Labelme's JSON: {reason}"), hint)
+        place.fault(format!("this is not Labelme's JSON: {}", reason(&error)), hint)
     })?;
     let line_of = |word: &str| text.find(word).map_or(1, |at| 1 + text[..at].matches('\n').count());
     let place = Place { file, line: line_of("\"imagePath\"") };
@@ -79,10 +77,8 @@ fn read_one(file: &Path, text: &str, gatherer: &mut Gatherer<'_>) -> Result<(), 
         let offset = (raw.get().as_ptr() as usize).saturating_sub(text.as_ptr() as usize).min(text.len());
         let line = 1 + text[..offset].matches('\n').count();
         let shape: Shape = serde_json::from_str(raw.get()).map_err(|error| {
-            let message = error.to_string();
-            let reason = message.rsplit_once(" at line ").map_or(message.as_str(), |(reason, _)| reason);
             let place = Place { file, line: line + error.line().saturating_sub(1) };
-            place.fault(format!("a shape cannot be read: {reason}"), "a shape has `label` and `points`")
+            place.fault(format!("a shape cannot be read: {}", reason(&error)), "a shape has `label` and `points`")
         })?;
         let place = Place { file, line };
         let kind = shape.shape_type.as_deref().unwrap_or("polygon");
@@ -124,8 +120,10 @@ fn bounds(kind: &str, points: &[[f64; 2]]) -> Option<[f64; 4]> {
 pub(super) fn write(annotations: &Annotations, folder: &Path, link: Link) -> Result<(), Error> {
     place_pictures(annotations, folder, link, |image| format!("{}/{}", image.split, image.name))?;
     annotations.images.par_iter().try_for_each(|image| {
-        let stem = image.name.rsplit_once('.').map_or(image.name.as_str(), |(stem, _)| stem);
-        write_text(&folder.join(format!("{}/{stem}.json", image.split)), &document(image, &annotations.names))
+        write_text(
+            &folder.join(format!("{}/{}.json", image.split, stem(&image.name))),
+            &document(image, &annotations.names),
+        )
     })?;
     write_names(annotations, folder)
 }

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::gather::Gatherer;
 use super::xml::{Element, escape, parse};
-use super::{files, nothing_found, place_pictures, read_text, shown, split_of_path, write_names, write_text};
-use crate::annotations::{AnnotatedImage, Annotations, Extra, Link};
+use super::{files, nothing_found, place_pictures, plain, read_text, shown, split_of_path, write_names, write_text};
+use crate::annotations::{AnnotatedImage, Annotations, Extra, Link, distinct, stem};
 use crate::{Error, SplitName};
 
 /// Elements whose content is read into fields of its own.
@@ -76,9 +76,8 @@ fn read_one(
         None => Ok(0),
     };
     let size = [side("height")?, side("width")?];
-    let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let listed =
-        splits.get(&stem).or_else(|| splits.get(name.rsplit_once('.').map_or(name.as_str(), |(stem, _)| stem)));
+    let own = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let listed = splits.get(&own).or_else(|| splits.get(stem(&name)));
     let extra = others(root, &KNOWN_OF_IMAGE);
     let split = listed.copied().or_else(|| split_of_path(file));
     let Some(image) = gatherer.image(name_place, &name, split, size, extra)? else { return Ok(()) };
@@ -113,8 +112,7 @@ pub(super) fn write(annotations: &Annotations, folder: &Path, link: Link) -> Res
     let mut annotations = annotations.clone();
     let mut taken = std::collections::HashSet::new();
     for image in &mut annotations.images {
-        let stem = |name: &str| name.rsplit_once('.').map_or(name, |(stem, _)| stem).to_lowercase();
-        image.name = crate::annotations::distinct(&image.name, |name| taken.insert(stem(name)));
+        image.name = distinct(&image.name, |name| taken.insert(stem(name).to_lowercase()));
     }
     let annotations = &annotations;
     place_pictures(annotations, folder, link, |image| format!("JPEGImages/{}", image.name))?;
@@ -128,10 +126,6 @@ pub(super) fn write(annotations: &Annotations, folder: &Path, link: Link) -> Res
         write_text(&folder.join(format!("ImageSets/Main/{split}.txt")), &list)?;
     }
     write_names(annotations, folder)
-}
-
-fn stem(name: &str) -> &str {
-    name.rsplit_once('.').map_or(name, |(stem, _)| stem)
 }
 
 fn document(image: &AnnotatedImage, names: &[String]) -> String {
@@ -187,10 +181,6 @@ fn write_value(text: &mut String, depth: usize, name: &str, value: &Value) {
             let _ = writeln!(text, "{indent}<{name}>{}</{name}>", escape(&plain(value)));
         }
     }
-}
-
-fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// Whether a key of another format can be an element.
