@@ -104,26 +104,32 @@ impl Origin {
         // The picture may have been scaled since; then boxes are other ones.
         let same_size = original.size == image.size;
         let mut used = vec![!same_size; original.objects.len()];
-        for object in &mut image.objects {
-            let twin = original.objects.iter().zip(&mut used).find(|(candidate, used)| {
+        // In the order of the original, what is new since behind it.
+        let mut ordered: Vec<(usize, Object)> = Vec::new();
+        for mut object in image.objects.drain(..) {
+            let twin = original.objects.iter().enumerate().find(|(position, candidate)| {
                 let [x1, y1, x2, y2] = candidate.bbox;
                 let clipped =
                     [x1.clamp(0.0, width), y1.clamp(0.0, height), x2.clamp(0.0, width), y2.clamp(0.0, height)];
                 let near = clipped.iter().zip(object.bbox).all(|(a, b)| (a - b).abs() <= ROUNDING);
-                !**used && !candidate.apart && candidate.class == names[object.class] && near
+                !used[*position] && !candidate.apart && candidate.class == names[object.class] && near
             });
-            if let Some((twin, used)) = twin {
-                *used = true;
+            let position = twin.map_or(usize::MAX, |(position, _)| position);
+            if let Some((position, twin)) = twin {
+                used[position] = true;
                 object.bbox = twin.bbox;
                 object.extra = twin.extra.clone();
             }
+            ordered.push((position, object));
         }
-        for original in original.objects.iter().filter(|object| object.apart && same_size) {
+        for (position, original) in original.objects.iter().enumerate().filter(|(_, one)| one.apart && same_size) {
             // A class that is no longer named has no objects either.
             let Some(class) = names.iter().position(|name| *name == original.class) else { continue };
             let (bbox, extra) = (original.bbox, original.extra.clone());
-            image.objects.push(Object { class, bbox, apart: true, extra });
+            ordered.push((position, Object { class, bbox, apart: true, extra }));
         }
+        ordered.sort_by_key(|(position, _)| *position);
+        image.objects = ordered.into_iter().map(|(_, object)| object).collect();
     }
 }
 

@@ -37,10 +37,16 @@ pub(super) fn read(source: &Path, gatherer: &mut Gatherer<'_>) -> Result<(), Err
 
 fn read_file(file: &Path, gatherer: &mut Gatherer<'_>) -> Result<(), Error> {
     let text = super::read_text(file)?;
-    let mut reader =
-        csv::ReaderBuilder::new().flexible(false).from_reader(text.trim_start_matches('\u{feff}').as_bytes());
+    let text = text.trim_start_matches('\u{feff}');
+    // A record's place is told before the empty lines ahead of it.
+    let line_of = |position: &csv::Position| {
+        let rest = text.as_bytes().get(position.byte() as usize..).unwrap_or_default();
+        let empty = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).filter(|&&byte| byte == b'\n');
+        position.line() as usize + empty.count()
+    };
+    let mut reader = csv::ReaderBuilder::new().flexible(false).from_reader(text.as_bytes());
     let fault = |error: csv::Error| {
-        let line = error.position().map_or(1, |position| position.line() as usize);
+        let line = error.position().map_or(1, line_of);
         let message = match error.kind() {
             csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
                 format!("{len} columns where the first line has {expected_len}")
@@ -69,7 +75,7 @@ fn read_file(file: &Path, gatherer: &mut Gatherer<'_>) -> Result<(), Error> {
     let of_file = split_of_path(file);
     for record in reader.records() {
         let record = record.map_err(fault)?;
-        let place = Place { file, line: record.position().map_or(1, |position| position.line() as usize) };
+        let place = Place { file, line: record.position().map_or(1, line_of) };
         let field = |column: usize| record.get(column).map(str::trim).unwrap_or_default();
         let side = |column: usize| match field(column) {
             "" => Ok(0),
