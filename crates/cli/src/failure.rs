@@ -75,7 +75,9 @@ impl Failure {
             Failure::Services(error) => error.exit_code(),
             Failure::Faults(_) => 1,
             Failure::Pipeline(error) => error.exit_code(),
-            Failure::Data(yolo11_versioning::Error::Stopped) => 130,
+            Failure::Data(yolo11_versioning::Error::Stopped) | Failure::Tracking(yolo11_tracking::Error::Stopped) => {
+                130
+            }
             Failure::Data(yolo11_versioning::Error::Malformed { .. }) => 3,
             Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
             Failure::Tracking(_)

@@ -344,6 +344,8 @@ settings! {
     note: Option<String> = None, Mlflow, key "mlflow.note";
     /// Run that this one is a part of, as in a sweep: its id
     parent_run_id: Option<String> = None, Mlflow, key "mlflow.parent_run_id";
+    /// The same by its name: one of that name is found or made in the experiment, so that a loop over settings needs no id
+    parent_run: Option<String> = None, Mlflow, key "mlflow.parent_run";
     /// Registered model that gets the best weights as a new version; its alias champion goes to the highest mAP50-95
     register: Option<String> = None, Mlflow, key "mlflow.register";
     /// Log the best weights as ONNX too, beside the checkpoint, so that mlflow.onnx loads the model

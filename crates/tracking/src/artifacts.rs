@@ -46,11 +46,41 @@ pub trait ArtifactStore: Send + Sync {
     /// Those of the way there; [`Error::is_missing`] or an error of the system where there is none.
     fn get(&self, path: &str) -> Result<Vec<u8>, Error>;
 
+    /// Writes a stored file's content, of any length, into a file.
+    ///
+    /// # Errors
+    /// As [`ArtifactStore::get`], and a file that cannot be written.
+    fn fetch(&self, path: &str, to: &Path) -> Result<(), Error>;
+
+    /// Deletes a stored file, or a folder with all in it. One that is not there is no error.
+    ///
+    /// # Errors
+    /// Those of the way there.
+    fn delete(&self, path: &str) -> Result<(), Error>;
+
     /// Files and folders directly in a folder, in order of their paths; `""` is the root. A folder that does not exist is empty.
     ///
     /// # Errors
     /// Those of the way there.
     fn list(&self, folder: &str) -> Result<Vec<Stored>, Error>;
+}
+
+/// Every file below a folder of a store, with its size, in order of their paths.
+///
+/// # Errors
+/// Those of the way there.
+pub fn walk(store: &dyn ArtifactStore, folder: &str) -> Result<Vec<(String, u64)>, Error> {
+    let (mut found, mut places) = (Vec::new(), vec![folder.to_owned()]);
+    while let Some(place) = places.pop() {
+        for stored in store.list(&place)? {
+            match stored.size {
+                Some(size) => found.push((stored.path, size)),
+                None => places.push(stored.path),
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 /// The store of an artifact address, as the tracking server gives it for a run or a model.

@@ -95,16 +95,38 @@ impl Client {
         &self.http
     }
 
-    fn post(&self, call: &str, body: Value) -> Result<Value, Error> {
+    pub(crate) fn post(&self, call: &str, body: Value) -> Result<Value, Error> {
         self.call("POST", call, body)
     }
 
-    fn call(&self, method: &str, call: &str, body: Value) -> Result<Value, Error> {
+    /// Every entry of a search, page after page: `list` names them in the answer. `query` makes it a GET, otherwise it is a POST.
+    pub(crate) fn all(&self, call: &str, list: &str, body: Value, query: bool) -> Result<Vec<Value>, Error> {
+        let (mut found, mut body) = (Vec::new(), body);
+        loop {
+            let mut answer = match body.as_object().filter(|_| query) {
+                None => self.post(call, body.clone())?,
+                Some(entries) => {
+                    let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                    let pairs: Vec<_> = entries.iter().map(|(name, value)| (name.as_str(), plain(value))).collect();
+                    self.get(call, &pairs.iter().map(|(name, value)| (*name, value.as_str())).collect::<Vec<_>>())?
+                }
+            };
+            if let Value::Array(entries) = answer[list].take() {
+                found.extend(entries);
+            }
+            match answer["next_page_token"].as_str().filter(|token| !token.is_empty()) {
+                Some(token) => body["page_token"] = json!(token),
+                None => return Ok(found),
+            }
+        }
+    }
+
+    pub(crate) fn call(&self, method: &str, call: &str, body: Value) -> Result<Value, Error> {
         let url = format!("{}/api/2.0/mlflow/{call}", self.base);
         self.http.send(method, &url, Content::Json(&body), &[])?.json()
     }
 
-    fn get(&self, call: &str, query: &[(&str, &str)]) -> Result<Value, Error> {
+    pub(crate) fn get(&self, call: &str, query: &[(&str, &str)]) -> Result<Value, Error> {
         let query: Vec<String> = query.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
         let url = format!("{}/api/2.0/mlflow/{call}?{}", self.base, query.join("&"));
         self.http.send("GET", &url, Content::None, &[])?.json()
@@ -266,9 +288,22 @@ impl Client {
         Ok(LoggedModel { id: self.text(info, "model_id")?, artifact_uri: self.text(info, "artifact_uri")? })
     }
 
-    /// Names a logged model as a run's output.
-    pub fn log_output(&self, run_id: &str, model_id: &str) -> Result<(), Error> {
-        self.post("runs/outputs", json!({"run_id": run_id, "models": [{"model_id": model_id, "step": 0}]})).map(drop)
+    /// Names logged models, each with its step, as a run's outputs. MLflow refuses one that it has already, so it is asked first.
+    pub fn log_outputs(&self, run_id: &str, models: &[(String, i64)]) -> Result<(), Error> {
+        if models.is_empty() {
+            return Ok(());
+        }
+        let run = self.get("runs/get", &[("run_id", run_id)])?;
+        let there = model_ids(&run["run"]["outputs"]["model_outputs"]);
+        let models: Vec<Value> = models
+            .iter()
+            .filter(|(id, _)| !there.contains(id))
+            .map(|(id, step)| json!({"model_id": id, "step": step}))
+            .collect();
+        if models.is_empty() {
+            return Ok(());
+        }
+        self.post("runs/outputs", json!({"run_id": run_id, "models": models})).map(drop)
     }
 
     /// Says that a logged model's files are complete.
@@ -345,7 +380,7 @@ impl Client {
 }
 
 /// Makes "does not exist" a value. A 404 without a code is not the server's word but another program's.
-fn found(answer: Result<Value, Error>) -> Result<Option<Value>, Error> {
+pub(crate) fn found(answer: Result<Value, Error>) -> Result<Option<Value>, Error> {
     match answer {
         Ok(value) => Ok(Some(value)),
         Err(Error::Status { status: 404, code, .. }) if code == "RESOURCE_DOES_NOT_EXIST" => Ok(None),
@@ -353,16 +388,21 @@ fn found(answer: Result<Value, Error>) -> Result<Option<Value>, Error> {
     }
 }
 
-fn pairs(pairs: &[(String, String)]) -> Vec<Value> {
+/// Ids of models in a run's inputs or outputs.
+pub(crate) fn model_ids(list: &Value) -> Vec<String> {
+    list.as_array().into_iter().flatten().map(|entry| text_or_empty(entry, "model_id")).collect()
+}
+
+pub(crate) fn pairs(pairs: &[(String, String)]) -> Vec<Value> {
     pairs.iter().map(|(key, value)| json!({"key": key, "value": value})).collect()
 }
 
-fn tags_of(value: &Value) -> Vec<(String, String)> {
+pub(crate) fn tags_of(value: &Value) -> Vec<(String, String)> {
     let tags = value["tags"].as_array().into_iter().flatten();
     tags.map(|tag| (text_or_empty(tag, "key"), text_or_empty(tag, "value"))).collect()
 }
 
-fn text_or_empty(value: &Value, name: &str) -> String {
+pub(crate) fn text_or_empty(value: &Value, name: &str) -> String {
     value[name].as_str().unwrap_or_default().to_owned()
 }
 

@@ -82,7 +82,22 @@ pub enum Error {
         /// The run's folder.
         folder: PathBuf,
     },
-    /// A file of the outbox makes no sense.
+    /// What was moved to another server is not there as it was.
+    #[error(
+        "{url}: {what} differs from the export: {problem}\nhint: import again; what is right already is passed over"
+    )]
+    Differs {
+        /// The server.
+        url: String,
+        /// The experiment, run, model or file.
+        what: String,
+        /// How.
+        problem: String,
+    },
+    /// A command was stopped between two calls.
+    #[error("stopped\nhint: the same command goes on where it was")]
+    Stopped,
+    /// A file of the outbox or of an export makes no sense.
     #[error("{}: {problem}\nhint: {hint}", path.display())]
     Damaged {
         /// The file.
@@ -94,19 +109,28 @@ pub enum Error {
     },
 }
 
+/// What S3 stores answer with 400 although the same request may succeed.
+const PASSING_CODES: [&str; 3] = ["RequestTimeout", "IncompleteBody", "BadDigest"];
+
+/// What S3 stores answer with 400 where it is the key that is no longer good, not the content.
+const KEY_CODES: [&str; 3] = ["ExpiredToken", "InvalidToken", "TokenRefreshRequired"];
+
 impl Error {
     /// Whether the same call may succeed later without anything being changed.
     pub fn is_passing(&self) -> bool {
         match self {
             Error::Unreachable { .. } => true,
-            Error::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500 | 502..=504 | 507),
+            Error::Status { status, code, .. } => {
+                matches!(status, 408 | 425 | 429 | 500 | 502..=504 | 507) || PASSING_CODES.contains(&code.as_str())
+            }
             _ => false,
         }
     }
 
     /// Whether the server refuses this content and would refuse it again.
     pub fn is_refusal(&self) -> bool {
-        matches!(self, Error::Status { status: 400 | 409 | 413 | 422, .. })
+        let Error::Status { status: 400 | 409 | 413 | 422, code, .. } = self else { return false };
+        ![&PASSING_CODES[..], &KEY_CODES].concat().contains(&code.as_str())
     }
 
     /// Whether the server says that something does not exist.
@@ -161,8 +185,12 @@ fn unreachable_hint(reason: &str) -> &'static str {
 fn status_hint(status: u16, code: &str, message: &str) -> &'static str {
     let lower = message.to_ascii_lowercase();
     match (status, code) {
-        (_, "ExpiredToken") => "\nhint: get new AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN",
-        (_, "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "AccessDenied") => {
+        (_, "RequestTimeTooSkewed") => "\nhint: set this machine's clock, or the store's",
+        (_, "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired") => {
+            "\nhint: get new AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN"
+        }
+        // S3's codes are written like this, MLflow's like THIS_ONE.
+        (401 | 403, code) if code.contains(|mark: char| mark.is_ascii_lowercase()) => {
             "\nhint: correct AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for this store"
         }
         (_, "NoSuchBucket") => "\nhint: make the bucket, or correct the server's artifact destination",
@@ -174,6 +202,9 @@ fn status_hint(status: u16, code: &str, message: &str) -> &'static str {
             "\nhint: correct MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, then `yolo11 tracking sync`"
         }
         (507, _) => "\nhint: free some space on the server",
+        _ if lower.contains("no space left") => "\nhint: free some space on the server",
+        // All that most stores say of it.
+        (500, "InternalError") => "\nhint: look whether the store's disk is full; its log tells more",
         (404, "") => "\nhint: MLFLOW_TRACKING_URI may name something else than an MLflow server",
         _ => "",
     }
@@ -212,6 +243,11 @@ mod tests {
         assert_eq!(refused.headline(), "http://h: no answer: Connection refused");
         assert!(refused.is_passing() && status(429, "", "").is_passing() && status(507, "", "").is_passing());
         assert!(!status(401, "", "").is_passing() && !status(400, "", "").is_passing());
+        // Only the key is stale: what was to be stored waits for a new one.
+        let expired = status(400, "ExpiredToken", "");
+        assert!(!expired.is_refusal() && !expired.is_passing());
+        let cut_short = status(400, "IncompleteBody", "");
+        assert!(!cut_short.is_refusal() && cut_short.is_passing());
         assert!(status(400, "", "").is_refusal() && !status(404, "", "").is_refusal());
     }
 }

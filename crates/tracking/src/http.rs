@@ -88,9 +88,48 @@ impl Http {
     /// # Errors
     /// [`Error::Unreachable`] without a complete answer, [`Error::Status`] for 400 and above.
     pub fn send(&self, method: &str, url: &str, content: Content, headers: &[(&str, &str)]) -> Result<Answer, Error> {
+        let response = self.open(method, url, content, headers)?;
+        let etag = header(&response, "etag");
+        let bytes = response.into_body().with_config().limit(LONGEST_TEXT).read_to_vec();
+        let bytes = bytes.map_err(|error| self.broke_off(url, &error))?;
+        Ok(Answer { bytes, etag, url: shown(url) })
+    }
+
+    /// Gets what an address holds, of any length, and writes it on.
+    ///
+    /// # Errors
+    /// As [`Http::send`]; `target` names the file that cannot be written.
+    pub fn download(&self, url: &str, to: &mut dyn std::io::Write, target: &Path) -> Result<(), Error> {
+        let mut reader =
+            self.open("GET", url, Content::None, &[])?.into_body().into_with_config().limit(u64::MAX).reader();
+        let mut block = vec![0; 1 << 16];
+        loop {
+            let count = std::io::Read::read(&mut reader, &mut block);
+            let count = count.map_err(|error| self.broke_off(url, &ureq::Error::Io(error)))?;
+            if count == 0 {
+                return Ok(());
+            }
+            to.write_all(&block[..count]).map_err(|source| Error::write(target, source))?;
+        }
+    }
+
+    fn unreachable(&self, url: &str, reason: &str) -> Error {
+        Error::Unreachable { url: shown(url), reason: self.redactor.redact(reason) }
+    }
+
+    fn broke_off(&self, url: &str, error: &ureq::Error) -> Error {
+        self.unreachable(url, &format!("the answer broke off: {}", reason(error, self.timeout)))
+    }
+
+    /// Sends a request; its answer is still to be read.
+    fn open(
+        &self,
+        method: &str,
+        url: &str,
+        content: Content,
+        headers: &[(&str, &str)],
+    ) -> Result<Response<Body>, Error> {
         let shown = shown(url);
-        let unreachable =
-            |reason: String| Error::Unreachable { url: shown.clone(), reason: self.redactor.redact(&reason) };
         let mut request = Request::builder().method(method).uri(url);
         if let Some(authorization) = &self.authorization {
             request = request.header("authorization", authorization);
@@ -116,17 +155,14 @@ impl Http {
                 self.agent.run(request.body(SendBody::from_reader(&mut reader)).map_err(bad)?)
             }
         };
-        let response = response.map_err(|error| unreachable(reason(&error, self.timeout)))?;
-        let etag = header(&response, "etag");
+        let response = response.map_err(|error| self.unreachable(url, &reason(&error, self.timeout)))?;
         let retry_after = header(&response, "retry-after").and_then(|text| text.trim().parse::<f64>().ok());
         let status = response.status().as_u16();
-        let mut body = response.into_body();
-        let bytes = body.with_config().limit(LONGEST_TEXT).read_to_vec();
-        let bytes =
-            bytes.map_err(|error| unreachable(format!("the answer broke off: {}", reason(&error, self.timeout))))?;
         if status < 400 {
-            return Ok(Answer { bytes, etag, url: shown });
+            return Ok(response);
         }
+        let bytes = response.into_body().with_config().limit(LONGEST_TEXT).read_to_vec();
+        let bytes = bytes.map_err(|error| self.broke_off(url, &error))?;
         let (code, message) = complaint(&bytes);
         let retry_after = retry_after.filter(|seconds| *seconds >= 0.0 && seconds.is_finite());
         Err(Error::Status {

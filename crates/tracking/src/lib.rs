@@ -5,6 +5,8 @@
 //! store where the run's [`artifacts`] live. What is left when the training ends is shipped by [`sync()`](sync::sync), from any machine that has the
 //! run's folder.
 //!
+//! [`transfer`] moves what is on a server to another one, and [`gc`] clears away what was deleted there.
+//!
 //! Neither a slow server nor a missing one is felt by the training, and nothing but a full disk loses a record.
 
 pub mod artifacts;
@@ -13,6 +15,7 @@ pub mod client;
 pub mod dataset;
 pub mod environment;
 mod error;
+pub mod gc;
 pub mod git;
 pub mod http;
 mod images;
@@ -25,6 +28,7 @@ pub mod state;
 pub mod sync;
 mod system;
 mod tracker;
+pub mod transfer;
 mod upload;
 
 pub use environment::{Environment, RetryPolicy};

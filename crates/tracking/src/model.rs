@@ -56,7 +56,7 @@ impl Shipper {
         }
         let description = description(model, &logged.id, &run_id, &logged.artifact_uri, &file_name);
         put_texts(&*store, &[("code/yolo11_model.py", LOADER.to_owned()), ("MLmodel", description)])?;
-        client.log_output(&run_id, &logged.id)?;
+        client.log_outputs(&run_id, &[(logged.id.clone(), 0)])?;
         client.finalize_logged_model(&logged.id)?;
         if let Some(name) = &model.register {
             register(&client, name, &run_id, &logged.id, model.fitness)?;

@@ -43,6 +43,9 @@ pub struct RunStart {
     pub run_id: Option<String>,
     /// Its name.
     pub run_name: String,
+    /// The run that it is a part of, by name: found or made in the experiment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent_run: Option<String>,
     /// Who runs it.
     pub user: String,
     /// Milliseconds since 1970.

@@ -15,12 +15,15 @@ use serde_json::json;
 use crate::artifacts::{self, ArtifactStore, Source};
 use crate::client::{Client, Run};
 use crate::queue::{self, Entry, Position};
-use crate::record::{Artifact, MOST_PAIRS, Record, RunStart};
+use crate::record::{Artifact, MOST_PAIRS, Record, RunStart, clean_name};
 use crate::state::{FOLDER, State};
 use crate::{Environment, Error};
 
 /// Tag that tells a run of ours from every other.
 pub const RUN_KEY_TAG: &str = "yolo11.run_key";
+
+/// Tag that finds the run of a sweep by its name.
+const SWEEP_TAG: &str = "yolo11.sweep";
 
 /// Records that are read ahead.
 const AHEAD: usize = 2000;
@@ -225,7 +228,10 @@ impl Shipper {
             self.state.save(&self.folder, true)?;
         }
         let mut tags = start.tags.clone();
-        tags.truncate(MOST_PAIRS - 1);
+        tags.truncate(MOST_PAIRS - 2);
+        if let Some(parent) = &start.parent_run {
+            tags.push(("mlflow.parentRunId".to_owned(), parent_run(client, &experiment_id, parent, start)?));
+        }
         tags.push((RUN_KEY_TAG.to_owned(), start.key.clone()));
         client.create_run(&experiment_id, &start.run_name, &start.user, start.start_time, &tags)
     }
@@ -450,6 +456,20 @@ impl Shipper {
     pub fn position(&self) -> Position {
         self.state.position
     }
+}
+
+/// The run of a sweep, by its name. It holds nothing of its own, so it is finished as soon as it is made.
+fn parent_run(client: &Client, experiment_id: &str, name: &str, start: &RunStart) -> Result<String, Error> {
+    let key = clean_name(name);
+    if let Some(run) = client.find_run(experiment_id, SWEEP_TAG, &key)?.filter(|run| !run.is_deleted) {
+        return Ok(run.id);
+    }
+    let tags = [(SWEEP_TAG.to_owned(), key), ("mlflow.user".to_owned(), start.user.clone())];
+    let run = client.create_run(experiment_id, name, &start.user, start.start_time, &tags)?;
+    client.update_run(&run.id, "FINISHED", Some(start.start_time))?;
+    // Another run of the sweep may have made one at the same time: all go with the one that is found.
+    let found = client.find_run(experiment_id, SWEEP_TAG, &clean_name(name))?;
+    Ok(found.filter(|run| !run.is_deleted).map_or(run.id, |run| run.id))
 }
 
 /// Sends texts as files, one after the other.

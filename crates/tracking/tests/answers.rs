@@ -182,6 +182,13 @@ fn open(folder: &Path, environment: &Environment) -> Tracker {
     Tracker::open(folder, start(environment), &options).unwrap()
 }
 
+/// Waits for the thread of a tracker that was dropped.
+fn wait_until_free(run_folder: &Path) {
+    while sync::status(run_folder).unwrap().is_busy {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// A short run against a server with these faults: what it told, and how long it took to take everything in.
 fn run(server: &Misbehaving, environment: &Environment) -> (Vec<String>, u64, Duration) {
     let folder = tempfile::tempdir().unwrap();
@@ -195,7 +202,7 @@ fn run(server: &Misbehaving, environment: &Environment) -> (Vec<String>, u64, Du
     tracker.artifact(&folder.path().join("a.txt"), "a.txt", Keep::AsItIs);
     tracker.finish("FINISHED");
     let took = begun.elapsed();
-    let left = tracker.wait(Duration::from_secs(20), || false);
+    let left = tracker.wait(Duration::from_secs(240), || false);
     let notes = tracker.notes();
     let book = server.book.lock().unwrap();
     if left == 0 {
@@ -211,23 +218,31 @@ fn run(server: &Misbehaving, environment: &Environment) -> (Vec<String>, u64, Du
 
 #[test]
 fn everything_arrives_once_whatever_the_server_does() {
-    let slow = Duration::from_millis(700);
     for fault in [
         Fault::Status(500, "", r#"{"error_code": "INTERNAL_ERROR", "message": "deadlock"}"#),
         Fault::Status(503, "", "<html><title>503 Service Unavailable</title></html>"),
         Fault::Reset,
         Fault::DoneButCutOff,
-        Fault::Slow(slow),
     ] {
         let places = ["get-by-name", "runs/create", "log-batch", "mlflow-artifacts", "runs/update"];
         let server = Misbehaving::start(&places.map(|place| (place, fault)));
-        let (notes, left, took) = run(&server, &server.environment());
+        let (notes, left, _) = run(&server, &server.environment());
         assert_eq!(left, 0, "{fault:?} {notes:?}");
-        assert!(took < Duration::from_millis(400), "the training waited {took:?} for {fault:?}");
         // Once when it begins, once when it is over, for each outage.
         assert!(notes.len() <= 10, "{notes:?}");
         assert!(!notes.join(" ").contains("secret"), "{notes:?}");
     }
+}
+
+#[test]
+fn a_training_does_not_wait_for_a_server_that_needs_ten_seconds_a_call() {
+    let slow = Duration::from_secs(10);
+    let places = ["get-by-name", "runs/create", "log-batch", "mlflow-artifacts", "runs/update"];
+    let server = Misbehaving::start(&places.map(|place| (place, Fault::Slow(slow))));
+    let (notes, left, took) = run(&server, &server.environment());
+    assert_eq!((left, notes), (0, vec![]));
+    // A thousand points, params and a file were taken in before the first of its calls was over.
+    assert!(took < slow, "the training waited {took:?}");
 }
 
 #[test]
@@ -258,7 +273,7 @@ fn wrong_credentials_and_an_expired_token_say_what_to_do_and_lose_nothing() {
         assert_eq!(notes.len(), 1, "{notes:?}");
         assert!(notes[0].contains(wanted), "{notes:?}");
         drop(tracker);
-        std::thread::sleep(Duration::from_millis(1200));
+        wait_until_free(folder.path());
         let error = sync::sync(folder.path(), &server.environment(), None, |_| {}, || false).unwrap_err();
         assert!(matches!(error, Error::Status { status: 401, .. }), "{error}");
         server.book.lock().unwrap().faults.clear();
@@ -286,7 +301,7 @@ fn what_the_server_refuses_does_not_hold_up_the_rest() {
     let tracker = open(folder.path(), &server.environment());
     tracker.values(0, &["a", "b", "c", "d", "e", "f", "g", "h"].map(|name| (name, 1.0)));
     tracker.finish("FINISHED");
-    assert_eq!(tracker.wait(Duration::from_secs(20), || false), 0);
+    assert_eq!(tracker.wait(Duration::from_secs(240), || false), 0);
     assert_eq!(server.book.lock().unwrap().metrics.len(), 7);
     let notes = tracker.notes();
     assert!(notes[0].contains("not taken: ") && notes[0].contains("no such name"), "{notes:?}");
@@ -307,12 +322,13 @@ fn a_sync_gives_up_after_as_many_tries_as_the_environment_says() {
     let busy = sync::sync(folder.path(), &environment, None, |_| {}, || false).unwrap_err();
     assert!(busy.to_string().contains("another process ships this run"), "{busy}");
     tracker.finish("KILLED");
-    tracker.wait(Duration::from_millis(600), || false);
+    // Several tries, told once.
+    assert_eq!(tracker.wait(Duration::from_secs(3), || false), 2);
     let notes = tracker.notes();
-    assert_eq!(notes.len(), 1, "told once: {notes:?}");
+    assert_eq!(notes.len(), 1, "{notes:?}");
     assert!(notes[0].contains("Connection refused") && notes[0].contains("start the server"), "{notes:?}");
     drop(tracker);
-    std::thread::sleep(Duration::from_millis(1200));
+    wait_until_free(folder.path());
     let mut told = Vec::new();
     let error = sync::sync(folder.path(), &environment, None, |text| told.push(text.to_owned()), || false).unwrap_err();
     assert_eq!(told.len(), 3, "{told:?}");

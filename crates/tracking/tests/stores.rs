@@ -4,7 +4,7 @@ use std::path::Path;
 
 use yolo11_test_servers::{KEYS, S3Server, mlflow, moto, python};
 use yolo11_tracking::Environment;
-use yolo11_tracking::artifacts::{ArtifactStore, FolderStore, S3Store, ServerStore, Source, Stored};
+use yolo11_tracking::artifacts::{ArtifactStore, FolderStore, S3Store, ServerStore, Source, Stored, walk};
 use yolo11_tracking::client::Client;
 
 /// What every store does. `big`: a length that it sends in parts, where it can.
@@ -27,6 +27,14 @@ fn conforms(store: &dyn ArtifactStore, folder: &Path, big: usize) {
     assert_eq!(store.list("").unwrap(), [stored("a.txt", Some(6)), stored("deep", None), stored("empty", Some(0))]);
     assert_eq!(store.list("deep").unwrap(), [stored("deep/big.bin", Some(big as u64)), stored("deep/er", None)]);
     assert!(store.get("missing").is_err());
+    store.fetch("deep/big.bin", &folder.join("fetched")).unwrap();
+    assert!(std::fs::read(folder.join("fetched")).unwrap() == bytes);
+    let all = ["a.txt", "deep/big.bin", odd, "empty"].map(str::to_owned);
+    assert_eq!(walk(store, "").unwrap().into_iter().map(|(path, _)| path).collect::<Vec<_>>(), all);
+    store.delete("deep").unwrap();
+    store.delete("a.txt").unwrap();
+    store.delete("a.txt").unwrap();
+    assert_eq!(walk(store, "").unwrap(), [("empty".to_owned(), 0)]);
     let missing = folder.join("not-there");
     let text = store.put("x", Source::File(&missing)).unwrap_err().to_string();
     assert!(text.starts_with(&format!("{}: cannot be read: ", missing.display())), "{text}");

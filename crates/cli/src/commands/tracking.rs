@@ -1,4 +1,4 @@
-//! `yolo11 tracking`: what of the runs is not on the tracking server yet, and sending it.
+//! `yolo11 tracking`: what of the runs is not on the tracking server yet, and sending it; moving a server's content, clearing it up.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -12,7 +12,11 @@ use crate::failure::Failure;
 use crate::interrupt::stop_flag;
 use crate::terminal;
 
+mod moving;
+
 pub(crate) fn command() -> Command {
+    let folder = |help| Arg::new("folder").value_name("FOLDER").required(true).help(help);
+    let server = |name, help| Arg::new(name).long(name).value_name("URI").help(help);
     let runs = || {
         Arg::new("runs")
             .value_name("RUN")
@@ -21,7 +25,9 @@ pub(crate) fn command() -> Command {
             .help("Folders of runs, or a folder that holds them")
     };
     Command::new("tracking")
-        .about("Shows and sends what a tracking server has not got yet")
+        .about(
+            "Sends what a tracking server has not got yet, moves what it has to another, clears away what was deleted",
+        )
         .subcommand_required(true)
         .subcommand(Command::new("status").about("What of each run is not sent yet").arg(runs()).arg(json_option()))
         .subcommand(
@@ -30,16 +36,61 @@ pub(crate) fn command() -> Command {
                 .arg(runs())
                 .arg(json_option()),
         )
+        .subcommand(
+            Command::new("export")
+                .about("Writes what a server holds into a folder: experiments, runs, points, artifacts, models")
+                .arg(folder("Folder of the export; an earlier one of the same server is brought up to date"))
+                .arg(server("from", "The server; default MLFLOW_TRACKING_URI"))
+                .arg(
+                    Arg::new("experiment")
+                        .long("experiment")
+                        .value_name("NAME")
+                        .action(clap::ArgAction::Append)
+                        .help("Only this experiment, and what is registered from it; may be given several times"),
+                )
+                .arg(json_option()),
+        )
+        .subcommand(
+            Command::new("import")
+                .about("Brings an export to a server; what is there already is passed over")
+                .arg(folder("Folder of the export"))
+                .arg(server("to", "The server; default MLFLOW_TRACKING_URI"))
+                .arg(
+                    Arg::new("no-verify")
+                        .long("no-verify")
+                        .action(clap::ArgAction::SetTrue)
+                        .help("Does not read back and compare what was brought"),
+                )
+                .arg(json_option()),
+        )
+        .subcommand(
+            Command::new("gc")
+                .about("Lists deleted runs and artifacts that belong to nobody")
+                .arg(server("from", "The server; default MLFLOW_TRACKING_URI"))
+                .arg(
+                    Arg::new("yes")
+                        .long("yes")
+                        .action(clap::ArgAction::SetTrue)
+                        .help("Removes what is listed, for good"),
+                )
+                .arg(json_option()),
+        )
         .after_help(
             "The server is that of MLFLOW_TRACKING_URI, or the one that the run was begun on:\n  \
              yolo11 tracking status\n  \
-             yolo11 tracking sync runs/train",
+             yolo11 tracking sync runs/train\n\n\
+             Moving to another server:\n  \
+             yolo11 tracking export backup --from http://127.0.0.1:5000\n  \
+             yolo11 tracking import backup --to https://mlflow.example.org",
         )
 }
 
 pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     match matches.subcommand() {
         Some(("sync", matches)) => send(matches),
+        Some(("export", matches)) => moving::export(matches),
+        Some(("import", matches)) => moving::import(matches),
+        Some(("gc", matches)) => moving::clear(matches),
         Some((_, matches)) => show(matches),
         None => Err(Failure::usage("tracking what?", "`yolo11 tracking status` or `yolo11 tracking sync`")),
     }

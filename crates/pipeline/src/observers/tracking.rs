@@ -127,6 +127,7 @@ fn start(settings: &Settings, environment: &Environment, folder: &Path) -> RunSt
         experiment_id: environment.get("MLFLOW_EXPERIMENT_ID").filter(|_| !named).map(str::to_owned),
         run_id: environment.get("MLFLOW_RUN_ID").map(str::to_owned),
         run_name: own(&settings.mlflow.run_name, "MLFLOW_RUN").unwrap_or_else(|| name_of(folder, "train")),
+        parent_run: settings.mlflow.parent_run.clone().filter(|_| settings.mlflow.parent_run_id.is_none()),
         tags: tags(settings, &user),
         user,
         start_time: yolo11_tracking::now(),

@@ -63,6 +63,22 @@ impl ArtifactStore for FolderStore {
         fs::read(&file).map_err(|source| Error::read(file, source))
     }
 
+    fn fetch(&self, path: &str, to: &Path) -> Result<(), Error> {
+        let (mut from, _) = super::open_file(&self.file(path))?;
+        let failed = |source| Error::write(to, source);
+        let mut file = File::create(to).map_err(failed)?;
+        io::copy(&mut from, &mut file).map(drop).map_err(failed)
+    }
+
+    fn delete(&self, path: &str) -> Result<(), Error> {
+        let file = self.file(path);
+        let deleted = if file.is_dir() { fs::remove_dir_all(&file) } else { fs::remove_file(&file) };
+        match deleted {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::write(file, error)),
+            _ => Ok(()),
+        }
+    }
+
     fn list(&self, folder: &str) -> Result<Vec<Stored>, Error> {
         let place = self.file(folder);
         let entries = match fs::read_dir(&place) {

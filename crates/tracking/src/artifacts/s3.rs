@@ -133,6 +133,26 @@ impl ArtifactStore for S3Store {
         Ok(self.http.send("GET", url.as_str(), Content::None, &[])?.bytes)
     }
 
+    fn fetch(&self, path: &str, to: &Path) -> Result<(), Error> {
+        let key = self.key(path);
+        let url = self.bucket.get_object(self.credentials.as_ref(), &key).sign(VALID);
+        let mut file = std::fs::File::create(to).map_err(|source| Error::write(to, source))?;
+        self.http.download(url.as_str(), &mut file, to)
+    }
+
+    fn delete(&self, path: &str) -> Result<(), Error> {
+        let below = super::walk(self, path)?;
+        for path in below.iter().map(|(path, _)| path.as_str()).chain([path]) {
+            let key = self.key(path);
+            let url = self.bucket.delete_object(self.credentials.as_ref(), &key).sign(VALID);
+            match self.http.send("DELETE", url.as_str(), Content::None, &[]) {
+                Err(error) if !error.is_missing() => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     fn list(&self, folder: &str) -> Result<Vec<Stored>, Error> {
         let key = self.key(folder);
         let prefix = if key.is_empty() { key } else { format!("{key}/") };

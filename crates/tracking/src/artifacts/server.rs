@@ -113,6 +113,18 @@ impl ArtifactStore for ServerStore {
         Ok(self.http.send("GET", &self.url(path), Content::None, &[])?.bytes)
     }
 
+    fn fetch(&self, path: &str, to: &std::path::Path) -> Result<(), Error> {
+        let mut file = std::fs::File::create(to).map_err(|source| Error::write(to, source))?;
+        self.http.download(&self.url(path), &mut file, to)
+    }
+
+    fn delete(&self, path: &str) -> Result<(), Error> {
+        match self.http.send("DELETE", &self.url(path), Content::None, &[]) {
+            Err(error) if !error.is_missing() => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     fn list(&self, folder: &str) -> Result<Vec<Stored>, Error> {
         let full = format!("{}/{}", self.root, encoded_path(folder));
         let path = crate::secret::percent_decoded(full.trim_matches('/'));

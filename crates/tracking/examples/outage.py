@@ -1,0 +1,90 @@
+"""How much longer a training takes whose tracking server dies three times, the last time for longer than the training.
+
+YOLO11_PYTHON=$(.ci/peers requirements.txt) sh -c '"$YOLO11_PYTHON" crates/tracking/examples/outage.py target/release/yolo11'
+
+The training has one thread, so that the server's own work is on another core. Prints the training's own seconds (results.csv).
+"""
+
+import csv
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+PROGRAM = os.path.abspath(sys.argv[1])
+EPOCHS = int(os.environ.get("EPOCHS", "12"))
+
+
+def start_server(home, port):
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", f"sqlite:///{home}/mlflow.db", "--artifacts-destination", f"{home}/artifacts"]
+    return subprocess.Popen(
+        command,
+        env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def wait_for_server(port):
+    while True:
+        try:
+            return urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2).read()
+        except OSError:
+            time.sleep(0.2)
+
+
+def stop(server):
+    os.killpg(server.pid, signal.SIGKILL)
+    server.wait()
+
+
+def epochs(run):
+    try:
+        return list(csv.DictReader((run / "results.csv").open()))
+    except OSError:
+        return []
+
+
+def training(home, name, port, outages):
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}"}
+    command = [PROGRAM, "train", "data=demo", "imgsz=160", "batch=8", "threads=1", "workers=1", f"epochs={EPOCHS}"]
+    command += ["plots=false", "tracking_wait=1", f"name={name}", f"tracking={'off' if outages is None else 'on'}"]
+    server = start_server(home, port)
+    wait_for_server(port)
+    process = subprocess.Popen(command, cwd=home, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    run = pathlib.Path(home, "runs", name)
+    kills = [EPOCHS // 6, EPOCHS // 2, EPOCHS * 5 // 6] if outages else []
+    for number, at in enumerate(kills):
+        while len(epochs(run)) < at:
+            time.sleep(0.05)
+        stop(server)
+        if number < 2:
+            # Down for an epoch.
+            while len(epochs(run)) < at + 1:
+                time.sleep(0.05)
+            server = start_server(home, port)
+    assert process.wait() == 0
+    if not outages:
+        stop(server)
+    return float(epochs(run)[-1]["time"])
+
+
+with tempfile.TemporaryDirectory() as home:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    found = {"untracked": [], "undisturbed": [], "three outages": []}
+    for turn in range(int(os.environ.get("TURNS", "2"))):
+        for kind, outages in zip(found, [None, False, True]):
+            found[kind].append(training(home, f"{kind}{turn}".replace(" ", "-"), port, outages))
+            print(f"{kind}: {found[kind][-1]:.2f} s", flush=True)
+    best = {kind: min(times) for kind, times in found.items()}
+    print(f"three outages / undisturbed: {best['three outages'] / best['undisturbed']:.4f}")
+    print(f"undisturbed / untracked: {best['undisturbed'] / best['untracked']:.4f}")
