@@ -103,7 +103,7 @@ checks! {
         "take the wrong row out";
     BoxWhole "box-whole-picture" Note "A box around the whole picture",
         "make sure that the object fills its picture";
-    ObjectTiny "object-tiny" Warning "An object that is tiny at the training's size",
+    ObjectTiny "object-tiny" Note "An object that is tiny at the training's size",
         "train with a larger `imgsz`, cut the pictures into tiles, or leave such objects out";
     PictureCrowded "picture-crowded" Note "More objects than a validation keeps",
         "raise `max_det` for validation and prediction";
