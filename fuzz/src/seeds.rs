@@ -20,6 +20,7 @@ fn main() -> Result {
         let entries = [("a/data.pkl", pickle.as_slice()), ("a/byteorder", b"little"), ("a/data/0", &numbers)];
         write("pt", name, &yolo11_fuzz::archive(&entries))?;
     }
+    write("onnx", "small", &onnx())?;
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("state.safetensors");
     let weight = Array { shape: vec![2, 1, 3, 3], values: vec![0.5; 18] };
@@ -32,6 +33,34 @@ fn main() -> Result {
     let bytes = fs::read(&path)?;
     write("safetensors", "small", &bytes)?;
     write("state", "small", &bytes)
+}
+
+/// A graph with everything that is looked at: an input, an output, weights, a resize, a branch, metadata.
+fn onnx() -> Vec<u8> {
+    let field = |number: u8, content: &[u8]| [&[number << 3 | 2, content.len() as u8], content].concat();
+    let int = |number: u8, value: u8| vec![number << 3, value];
+    let sizes = [1, 3, 32, 32].map(|size| field(1, &int(1, size))).concat();
+    let kind = field(1, &[int(1, 1), field(2, &sizes)].concat());
+    let value = |name: &[u8]| [field(1, name), field(2, &kind)].concat();
+    let scales: Vec<u8> = [1f32, 1.0, 2.0, 2.0].iter().flat_map(|scale| scale.to_le_bytes()).collect();
+    let scales = [int(1, 4), int(2, 1), field(8, b"scales"), field(9, &scales)].concat();
+    let shape = [int(1, 2), int(2, 7), field(7, &[2, 3]), field(8, b"shape")].concat();
+    let resize =
+        [field(1, b"images"), field(1, b""), field(1, b"scales"), field(2, b"a"), field(4, b"Resize")].concat();
+    let pads = field(5, &[field(1, b"pads"), int(8, 1), int(8, 1), vec![0xa0, 1, 7]].concat());
+    let pool = [field(1, b"a"), field(2, b"b"), field(4, b"MaxPool"), pads].concat();
+    let expand = [field(1, b"b"), field(1, b"shape"), field(2, b"output0"), field(4, b"Expand")].concat();
+    let inner = [field(1, &expand), field(12, &field(1, b"output0"))].concat();
+    let branch = [field(2, b"c"), field(4, b"If"), field(5, &[field(1, b"then_branch"), field(6, &inner)].concat())];
+    let nodes = [resize, pool, expand, branch.concat()].map(|node| field(1, &node)).concat();
+    let ends = [field(11, &value(b"images")), field(12, &value(b"output0"))].concat();
+    // The graph is longer than a length of one byte can say.
+    let graph = [nodes, field(5, &scales), field(5, &shape), ends].concat();
+    let length = [(graph.len() as u8 & 0x7f) | 0x80, (graph.len() >> 7) as u8];
+    let metadata = [("names", "{0: 'cat', 1: 'it\\'s'}"), ("stride", "32"), ("imgsz", "[32, 32]"), ("task", "detect")];
+    let metadata =
+        metadata.map(|(key, value)| field(14, &[field(1, key.as_bytes()), field(2, value.as_bytes())].concat()));
+    [&int(1, 8)[..], &field(8, &int(2, 17)), &[7 << 3 | 2], &length, &graph, &metadata.concat()].concat()
 }
 
 /// A state dictionary, a module, and the odd forms that real checkpoints have.

@@ -9,7 +9,7 @@ use yolo11_config::{Section, Settings, find, listing};
 use crate::failure::Failure;
 
 /// Options that are not settings.
-const OPTIONS: [&str; 3] = ["--json", "--help", "--version"];
+const OPTIONS: [&str; 4] = ["--json", "--jsonl", "--help", "--version"];
 
 /// Subcommands of `data` that take settings, and their options that are none.
 const DATA_WITH_SETTINGS: [&str; 3] = ["check", "stats", "view"];

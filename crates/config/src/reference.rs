@@ -27,7 +27,6 @@ const WITHOUT_BEARING: &[&str] = &[
     "simplify",
     "stream_buffer",
     "tracker",
-    "vid_stride",
     "workspace",
 ];
 
@@ -42,7 +41,6 @@ const NEUTRAL: &[(&str, &[&str])] = &[
     ("mode", &["train", "val", "predict", "export"]),
     ("multi_scale", &["false", "0", "0.0"]),
     ("profile", &["false"]),
-    ("save", &["true"]),
     ("save_frames", &["false"]),
     ("show", &["false"]),
     ("show_boxes", &["true"]),

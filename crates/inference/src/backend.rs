@@ -15,6 +15,11 @@ pub trait Backend: Send {
     /// What runs it, for people: `native (avx512)`, `onnxruntime 1.32.0 (CPU)`, `rust`.
     fn name(&self) -> &str;
 
+    /// Bytes of memory it has planned, where it plans.
+    fn memory_bytes(&self) -> Option<usize> {
+        None
+    }
+
     /// Predictions for pictures `[image, height, width, 3]` of RGB bytes; `size` is `[height, width]`, multiples of the model's
     /// stride. Any number of pictures is taken; a model of a fixed batch is run as often as they need.
     ///

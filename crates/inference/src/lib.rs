@@ -17,6 +17,6 @@ mod tiles;
 pub use backend::{Backend, ModelInfo, Predictions};
 pub use error::Error;
 pub use native::Native;
-pub use open::{BackendKind, ENDINGS, OpenOptions, onnxruntime_is_installed, open};
+pub use open::{BackendKind, ENDINGS, OpenOptions, inspect, onnxruntime_is_installed, open};
 pub use predictor::{Found, Milliseconds, PredictOptions, Predictor};
 pub use tiles::Tiling;

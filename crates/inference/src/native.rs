@@ -48,7 +48,7 @@ impl Native {
     }
 
     /// Bytes of the planned memory.
-    pub fn memory_bytes(&self) -> usize {
+    fn planned_bytes(&self) -> usize {
         self.planned.iter().map(|(_, session)| session.memory_bytes()).sum()
     }
 
@@ -58,7 +58,7 @@ impl Native {
             Some(position) => self.planned.remove(position),
             None => {
                 while self.planned.len() >= MOST_SESSIONS
-                    || (!self.planned.is_empty() && self.memory_bytes() > MOST_MEMORY)
+                    || (!self.planned.is_empty() && self.planned_bytes() > MOST_MEMORY)
                 {
                     self.planned.remove(0);
                 }
@@ -97,6 +97,10 @@ impl Backend for Native {
 
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn memory_bytes(&self) -> Option<usize> {
+        Some(self.planned_bytes())
     }
 
     fn run(&mut self, pictures: &[u8], size: [usize; 2]) -> Result<Predictions<'_>, Error> {

@@ -74,14 +74,25 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<Box<dyn Backend>, Erro
     }
 }
 
-fn open_onnx(path: &Path, options: &OpenOptions) -> Result<Box<dyn Backend>, Error> {
-    let content = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
-    let described = file::describe(&content);
-    drop(content);
-    let description = described.map_err(|file::Refused(reason)| Error::Malformed {
+/// What an ONNX file says about itself, after it was found whole. Nothing is run; class names are empty where the file has none.
+///
+/// # Errors
+/// It is damaged, or no detector of this kind.
+pub fn inspect(content: &[u8], path: &Path) -> Result<ModelInfo, Error> {
+    ModelInfo::onnx(path, &describe(content, path)?)
+}
+
+fn describe(content: &[u8], path: &Path) -> Result<file::Description, Error> {
+    file::describe(content).map_err(|file::Refused(reason)| Error::Malformed {
         path: path.to_owned(),
         reason: format!("not an ONNX file that can be used: {reason}"),
-    })?;
+    })
+}
+
+fn open_onnx(path: &Path, options: &OpenOptions) -> Result<Box<dyn Backend>, Error> {
+    let content = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let description = describe(&content, path)?;
+    drop(content);
     let info = ModelInfo::onnx(path, &description)?;
     let library = options.library.as_deref();
     let with_runtime = match options.backend {

@@ -12,8 +12,9 @@ pub struct Tiling {
     pub overlap: f32,
 }
 
-/// Pixels from a seam within which a box counts as cut by it.
-const AT_SEAM: f32 = 3.0;
+/// Distance from a seam within which a box counts as cut by it, as a share of the tile's longer side, and at least in pixels.
+const AT_SEAM: f32 = 0.01;
+const AT_SEAM_PIXELS: f32 = 3.0;
 /// Share of a cut box that lies in a whole one of its class, above which it is a part of that object.
 const INSIDE: f32 = 0.6;
 /// Overlap of two parts along the seam, as a share of both together, above which they are one object.
@@ -50,20 +51,23 @@ impl Tiling {
 pub(crate) struct Piece {
     pub detection: Detection,
     pub cut: [bool; 4],
+    /// Pixels that count as nothing at a seam.
+    seam: f32,
 }
 
 impl Piece {
     /// A detection found in a rectangle of a picture of `[height, width]`.
     pub fn new(detection: Detection, [left, top, right, bottom]: Rectangle, [height, width]: [usize; 2]) -> Piece {
         let bbox = detection.bbox;
-        let near = |side: f32, seam: usize| (side - seam as f32).abs() <= AT_SEAM;
+        let seam = ((right - left).max(bottom - top) as f32 * AT_SEAM).max(AT_SEAM_PIXELS);
+        let near = |side: f32, edge: usize| (side - edge as f32).abs() <= seam;
         let cut = [
             left > 0 && near(bbox[0], left),
             top > 0 && near(bbox[1], top),
             right < width && near(bbox[2], right),
             bottom < height && near(bbox[3], bottom),
         ];
-        Piece { detection, cut }
+        Piece { detection, cut, seam }
     }
 
     fn is_cut(&self) -> bool {
@@ -111,7 +115,10 @@ fn meet(a: &Piece, b: &Piece) -> bool {
         let (before, after) = (axis, axis + 2);
         let facing = |first: &Piece, second: &Piece| {
             let (x, y) = (first.detection.bbox, second.detection.bbox);
-            first.cut[after] && second.cut[before] && x[after] + AT_SEAM >= y[before] && x[before] <= y[after]
+            first.cut[after]
+                && second.cut[before]
+                && x[after] + first.seam.max(second.seam) >= y[before]
+                && x[before] <= y[after]
         };
         let across = 1 - axis;
         let shared = p[across + 2].min(q[across + 2]) - p[across].max(q[across]);
@@ -129,7 +136,7 @@ fn join(a: &Piece, b: &Piece) -> Piece {
         let further = if side < 2 { p[side] <= q[side] } else { p[side] >= q[side] };
         if further { a.cut[side] } else { b.cut[side] }
     });
-    Piece { detection: Detection { bbox, ..better.detection }, cut }
+    Piece { detection: Detection { bbox, ..better.detection }, cut, seam: a.seam.max(b.seam) }
 }
 
 #[cfg(test)]

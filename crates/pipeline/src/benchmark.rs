@@ -1,13 +1,14 @@
-//! The command `benchmark`: how long a step takes.
+//! The command `benchmark`: how long a step takes, and what each format costs and keeps.
+
+pub mod formats;
 
 use std::time::Instant;
 
 use serde_json::{Value, json};
 use yolo11_config::{Batch, ModelSource, Settings};
 use yolo11_detection::{Gains, Heads, LossWorkspace, Target};
-use yolo11_engine::{
-    Ema, EmaSettings, Gradients, InferenceSession, Optimiser, OptimiserKind, OptimiserSettings, Rates, TrainingSession,
-};
+use yolo11_engine::{Ema, EmaSettings, Gradients, Optimiser, OptimiserKind, OptimiserSettings, Rates, TrainingSession};
+use yolo11_inference::{Backend, ModelInfo, Native};
 use yolo11_network::{Model, Network};
 
 use crate::event::Announcer;
@@ -88,8 +89,10 @@ impl Timing {
 pub struct BenchmarkReport {
     /// What was measured.
     pub subject: Subject,
-    /// Model name; none for the loader.
+    /// Model name or file; none for the loader.
     pub model: Option<String>,
+    /// What ran an inference.
+    pub backend: Option<String>,
     /// Pictures of a batch.
     pub batch: usize,
     /// Side of the input in pixels.
@@ -111,14 +114,19 @@ pub fn benchmark(settings: &Settings, subject: Subject, repeats: usize) -> Resul
         Batch::Automatic => AUTOMATIC_BATCH,
     };
     let repeats = repeats.max(1);
-    let (model, timings, planned_memory) = compute::pool(settings.threads)?.install(|| match subject {
-        Subject::Train => train(settings, batch, repeats),
-        Subject::Infer => infer(settings, batch, repeats),
-        Subject::Loader => Ok((None, loader(settings, batch, repeats)?, None)),
-    })?;
+    let Measured { model, backend, timings, planned_memory } =
+        compute::pool(settings.threads)?.install(|| match subject {
+            Subject::Train => train(settings, batch, repeats),
+            Subject::Infer => infer(settings, batch, repeats),
+            Subject::Loader => {
+                let timings = loader(settings, batch, repeats)?;
+                Ok(Measured { model: None, backend: None, timings, planned_memory: None })
+            }
+        })?;
     Ok(BenchmarkReport {
         subject,
         model,
+        backend,
         batch,
         image_size: settings.imgsz,
         threads: settings.threads,
@@ -128,7 +136,12 @@ pub fn benchmark(settings: &Settings, subject: Subject, repeats: usize) -> Resul
     })
 }
 
-type Measured = (Option<String>, Vec<Timing>, Option<usize>);
+struct Measured {
+    model: Option<String>,
+    backend: Option<String>,
+    timings: Vec<Timing>,
+    planned_memory: Option<usize>,
+}
 
 fn model(settings: &Settings) -> Result<Model, Error> {
     match &settings.model {
@@ -148,7 +161,7 @@ fn train(settings: &Settings, batch: usize, repeats: usize) -> Result<Measured, 
     let mut optimiser = Optimiser::new(OptimiserKind::AdamW, &network, OptimiserSettings::default(), |_| false);
     let mut ema = Ema::new(&model, EmaSettings::default());
     let mut workspace = LossWorkspace::new();
-    let (images, targets) = fixed_batch(batch, settings.imgsz, network.classes);
+    let (images, targets) = fixed_batch(batch, [settings.imgsz; 2], network.classes);
     let rates = Rates { weights: 1e-4, norms: 1e-4, biases: 1e-4, momentum: 0.9 };
 
     let mut times: [Vec<f64>; 5] = Default::default();
@@ -174,23 +187,37 @@ fn train(settings: &Settings, batch: usize, repeats: usize) -> Result<Measured, 
     }
     let names = ["step", "forward", "loss", "backward", "optimiser"];
     let timings = names.into_iter().zip(times).map(|(name, times)| Timing::new(name, times)).collect();
-    Ok((Some(network.scale.model_name()), timings, Some(session.memory_bytes())))
+    let model = Some(network.scale.model_name());
+    Ok(Measured { model, backend: None, timings, planned_memory: Some(session.memory_bytes()) })
 }
 
+/// A picture's way through a model: by the engine from a random start, else by what runs the file. For ONNX files that includes bringing
+/// pictures and outputs to the form of the other side.
 fn infer(settings: &Settings, batch: usize, repeats: usize) -> Result<Measured, Error> {
-    let model = model(settings)?;
-    let mut session = InferenceSession::plan(&model, batch, [settings.imgsz; 2])?;
-    let (images, _) = fixed_batch(batch, settings.imgsz, 1);
+    let (mut backend, name): (Box<dyn Backend>, String) = match &settings.model {
+        ModelSource::Scale(_) => {
+            let model = model(settings)?;
+            let name = model.network().scale.model_name();
+            let names = (0..settings.nc).map(|class| format!("class {class}")).collect();
+            (Box::new(Native::new(model, ModelInfo::native(name.clone().into(), names), batch)), name)
+        }
+        ModelSource::Weights(path) => {
+            (weights::open(settings, batch)?, path.file_name().unwrap_or_default().to_string_lossy().into_owned())
+        }
+    };
+    let size = backend.model().fixed_size.unwrap_or([settings.imgsz; 2]);
+    let (images, _) = fixed_batch(batch, size, 1);
     let mut times = Vec::new();
     for repeat in 0..WARM_UP + repeats {
         let begun = Instant::now();
-        session.forward(&images)?;
+        backend.run(&images, size)?;
         if repeat >= WARM_UP {
             times.push(begun.elapsed().as_secs_f64());
         }
     }
     let timings = vec![Timing::new("forward", times)];
-    Ok((Some(model.network().scale.model_name()), timings, Some(session.memory_bytes())))
+    let planned_memory = backend.memory_bytes();
+    Ok(Measured { model: Some(name), backend: Some(backend.name().to_owned()), timings, planned_memory })
 }
 
 fn loader(settings: &Settings, batch: usize, repeats: usize) -> Result<Vec<Timing>, Error> {
@@ -215,7 +242,7 @@ fn loader(settings: &Settings, batch: usize, repeats: usize) -> Result<Vec<Timin
 }
 
 /// The same pictures of noise and the same objects every time.
-fn fixed_batch(batch: usize, size: usize, classes: usize) -> (Vec<u8>, Vec<Target>) {
+fn fixed_batch(batch: usize, [height, width]: [usize; 2], classes: usize) -> (Vec<u8>, Vec<Target>) {
     let mut state = 0x9E37_79B9u32;
     let mut random = move || {
         state ^= state << 13;
@@ -223,7 +250,7 @@ fn fixed_batch(batch: usize, size: usize, classes: usize) -> (Vec<u8>, Vec<Targe
         state ^= state << 5;
         state
     };
-    let images = (0..batch * size * size * 3).map(|_| (random() >> 24) as u8).collect();
+    let images = (0..batch * height * width * 3).map(|_| (random() >> 24) as u8).collect();
     let mut targets = Vec::new();
     for image in 0..batch {
         for _ in 0..OBJECTS {
@@ -238,7 +265,8 @@ fn fixed_batch(batch: usize, size: usize, classes: usize) -> (Vec<u8>, Vec<Targe
 impl BenchmarkReport {
     /// Ready to print: the whole step with its parts, in milliseconds.
     pub fn table(&self) -> String {
-        let what = self.model.as_ref().map_or_else(String::new, |model| format!(" {model}"));
+        let what =
+            [&self.model, &self.backend].into_iter().flatten().map(|word| format!(" {word}")).collect::<String>();
         let mut text = format!(
             "{}{what}, batch {}, {} px, {} threads, {} repeats\n",
             self.subject.name(),
@@ -282,6 +310,7 @@ impl BenchmarkReport {
         json!({
             "benchmark": self.subject.name(),
             "model": self.model,
+            "backend": self.backend,
             "batch": self.batch,
             "imgsz": self.image_size,
             "threads": self.threads,
@@ -306,9 +335,9 @@ mod tests {
 
     #[test]
     fn the_fixed_batch_is_the_same_each_time_and_its_boxes_are_inside() {
-        let (images, targets) = fixed_batch(2, 64, 3);
+        let (images, targets) = fixed_batch(2, [64; 2], 3);
         assert_eq!((images.len(), targets.len()), (2 * 64 * 64 * 3, 16));
-        assert_eq!((images, targets.clone()), fixed_batch(2, 64, 3));
+        assert_eq!((images, targets.clone()), fixed_batch(2, [64; 2], 3));
         assert!(
             targets.iter().all(|target| target.class < 3 && target.bbox.iter().all(|side| (0.05..=0.7).contains(side)))
         );

@@ -71,6 +71,14 @@ pub enum Error {
         /// Of how many.
         total: usize,
     },
+    /// A video or stream cannot be read.
+    #[error("{name}: cannot be read as a video: {reason}")]
+    Video {
+        /// Its name, without a password.
+        name: String,
+        /// What ffmpeg said.
+        reason: String,
+    },
     /// The threads could not be started.
     #[error("{threads} threads could not be started: {reason}\nhint: set threads to a smaller number")]
     Threads {

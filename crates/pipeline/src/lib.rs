@@ -23,6 +23,7 @@ mod tiles;
 pub mod train;
 pub mod val;
 pub mod validation;
+pub mod video;
 pub mod view;
 pub mod weights;
 

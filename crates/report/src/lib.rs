@@ -7,6 +7,7 @@
 //! - [`mosaic`]: the pictures of a batch side by side; [`boxes`]: labelled boxes on a picture;
 //! - [`page`]: what is wrong with a data set, as a page; [`evidence`]: a picture with the boxes in question.
 
+pub mod benchmark;
 pub mod boxes;
 mod chart;
 pub mod confusion;
