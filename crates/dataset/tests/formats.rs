@@ -427,8 +427,10 @@ fn any_set(pictures: &Path) -> impl Strategy<Value = Annotations> {
     })
 }
 
-/// Classes and pixels by picture, in order.
-fn exact(set: &Annotations) -> BTreeMap<String, Vec<(String, [f64; 4], Option<Value>)>> {
+/// Classes, pixels and ids by picture, in order.
+type Exact = BTreeMap<String, Vec<(String, [f64; 4], Option<Value>)>>;
+
+fn exact(set: &Annotations) -> Exact {
     let of_image = |image: &AnnotatedImage| {
         let row = |object: &Object| (set.names[object.class].clone(), object.bbox, object.extra.get("id").cloned());
         (format!("{}/{}", image.split, image.name), image.objects.iter().map(row).collect())
@@ -482,7 +484,7 @@ fn sets_come_back_from_every_format_as_they_went() {
 }
 
 /// Classes with pixels to 1/100, over all pictures, sorted.
-fn boxes_only(set: &BTreeMap<String, Vec<(String, [f64; 4], Option<Value>)>>) -> Vec<(String, [i64; 4])> {
+fn boxes_only(set: &Exact) -> Vec<(String, [i64; 4])> {
     let row = |(class, bbox, _): &(String, [f64; 4], Option<Value>)| {
         (class.clone(), bbox.map(|side| (side * 50.0).round() as i64))
     };
