@@ -107,8 +107,8 @@ fn pictures(finding: &Finding, examination: &Examination) -> Option<Vec<Image>> 
     let draw = |path: &std::path::Path, faulty: &[[f32; 4]]| {
         let decoded = decode_file(path).ok()?;
         let image = Image::from_pixels(decoded.width, decoded.height, decoded.pixels).ok()?;
-        let entries = examination.splits.iter().flat_map(|split| &split.images);
-        let labels = entries.into_iter().find(|entry| entry.path == path).map(|entry| &entry.labels);
+        let mut entries = examination.splits.iter().flat_map(|split| &split.images);
+        let labels = entries.find(|entry| entry.path == path).map(|entry| &entry.labels);
         let others: Vec<[f32; 4]> = labels.into_iter().flatten().map(|label| label.bbox).collect();
         Some(evidence::draw(&image, faulty, &others))
     };

@@ -37,7 +37,7 @@ pub fn view(settings: &Settings, options: &ViewOptions, announcer: &mut Announce
     let description = data::open(&settings, announcer)?;
     let folder = || RunFolder::create(&settings.project, settings.name.as_deref().unwrap_or("view"), settings.exist_ok);
     if options.augmented {
-        return augmented(&settings.clone(), &description, options, announcer, folder);
+        return augmented(&settings, &description, options, announcer, folder);
     }
     let split = data::scan(&description, options.split, &settings, announcer)?;
     let class = options.class.as_ref().map(|class| find_class(class, &split.names)).transpose()?;
