@@ -261,14 +261,11 @@ fn main() -> Result<(), Failure> {
         paced.told("ours, paced to 10 × real");
     }
     if parts.contains("fill") || parts.contains("search") {
-        let (at_ours, at_real) = match (given("at_ours"), given("at_real")) {
-            (Some(ours), Some(real)) => (ours, real),
-            _ => {
-                let filled = (fill(&ours, runs)?, fill(&real, runs)?);
-                println!("filled with {runs} runs: at_ours={} at_real={}", filled.0, filled.1);
-                filled
-            }
+        let filled = |name: &str, host: &str| match given(name) {
+            Some(experiment) => Ok(experiment),
+            None => fill(host, runs).inspect(|experiment| println!("filled with {runs} runs: {name}={experiment}")),
         };
+        let (at_ours, at_real) = (filled("at_ours", &ours)?, filled("at_real", &real)?);
         if !parts.contains("search") {
             return Ok(());
         }

@@ -114,17 +114,17 @@ client.set_model_version_tag("detectors", version.version, "checked", "yes")
 client.update_model_version("detectors", version.version, "the best so far")
 loaded = mlflow.onnx.load_model("models:/detectors@champion")
 found = client.get_model_version_by_alias("detectors", "champion")
-seen["registry"] = [found.version, found.description, found.tags, found.run_id == run_id, found.aliases, loaded.graph.node[0].op_type,
-                    client.get_registered_model("detectors").aliases, len(client.search_model_versions("name = 'detectors'")),
+seen["registry"] = [str(found.version), found.description, dict(found.tags), found.run_id == run_id, list(found.aliases), loaded.graph.node[0].op_type,
+                    {k: str(v) for k, v in client.get_registered_model("detectors").aliases.items()}, len(client.search_model_versions("name = 'detectors'")),
                     [m.name for m in client.search_registered_models("tags.task = 'detect'")]]
 predicted = mlflow.pyfunc.load_model("models:/detectors@champion").predict(numpy.ones((1, 2), dtype=numpy.float32))
 seen["predicted"] = predicted["y"].tolist()
 logged = client.search_logged_models([experiment.experiment_id], filter_string="metrics.mAP50 > 0.5")
-seen["logged model"] = [logged[0].name, str(logged[0].status), logged[0].params, [(m.key, m.value) for m in logged[0].metrics]]
+seen["logged model"] = [logged[0].name, str(logged[0].status), dict(logged[0].params), [(m.key, m.value) for m in logged[0].metrics]]
 client.delete_registered_model_alias("detectors", "champion")
 client.rename_registered_model("detectors", "finders")
 client.delete_model_version("finders", "1")
-seen["versions left"] = [v.version for v in client.search_model_versions("name = 'finders'")]
+seen["versions left"] = [str(v.version) for v in client.search_model_versions("name = 'finders'")]
 try:
     client.get_model_version("finders", "1")
 except MlflowException as error:

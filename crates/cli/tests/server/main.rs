@@ -4,6 +4,7 @@
 mod crash;
 mod faults;
 mod security;
+mod ui;
 mod web;
 
 use std::path::Path;

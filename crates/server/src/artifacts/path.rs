@@ -48,10 +48,15 @@ impl ArtifactPath {
         if path.split('/').next() == Some(RESERVED) {
             return Err(bad("that folder is the server's own"));
         }
+        // Whoever decodes it once more must not be led up either.
+        let again = percent_decode_str(path).decode_utf8_lossy();
+        if again.split(['/', '\\']).any(|name| matches!(name, "." | "..")) {
+            return Err(bad("it is encoded twice"));
+        }
         Ok(ArtifactPath(path.to_owned()))
     }
 
-    /// From the path of a request's address. It is decoded once; a path that is still encoded then is refused if it would lead up.
+    /// From the path of a request's address. It is decoded once.
     ///
     /// # Errors
     /// As [`ArtifactPath::new`].
@@ -59,12 +64,7 @@ impl ArtifactPath {
         let decoded = percent_decode_str(text)
             .decode_utf8()
             .map_err(|_| ApiError::invalid(format!("invalid path `{text}`: it is not UTF-8")))?;
-        let path = ArtifactPath::new(&decoded)?;
-        let again = percent_decode_str(path.as_str()).decode_utf8_lossy();
-        if again.split(['/', '\\']).any(|name| matches!(name, "." | "..")) {
-            return Err(ApiError::invalid(format!("invalid path `{text}`: it is encoded twice")));
-        }
-        Ok(path)
+        ArtifactPath::new(&decoded)
     }
 
     /// The path of an address such as `mlflow-artifacts:/1/…`, if it is one that this server keeps.
