@@ -11,6 +11,10 @@ use crate::failure::Failure;
 /// Options that are not settings.
 const OPTIONS: [&str; 4] = ["--json", "--jsonl", "--help", "--version"];
 
+/// Subcommands of `data` that take settings, and their options that are none.
+const DATA_WITH_SETTINGS: [&str; 3] = ["check", "stats", "view"];
+const DATA_OPTIONS: [&str; 9] = ["fast", "fix", "html", "link", "picture", "augmented", "count", "class", "epoch"];
+
 /// Adds the settings to a subcommand: the arguments, and in its help the keys of `sections`.
 pub(crate) fn with_settings(command: Command, sections: &[Section]) -> Command {
     let keys = listing::names(sections);
@@ -77,9 +81,16 @@ pub(crate) fn normalised(words: impl Iterator<Item = OsString>) -> Result<Vec<St
     while let Some(word) = words.next() {
         let word = text(word)?;
         let option = word.strip_prefix("--").filter(|_| !OPTIONS.contains(&word.as_str()));
-        // Before the subcommand there are no settings, and `server` and `services` take none.
-        let takes_settings =
-            result.get(1).is_some_and(|subcommand| !matches!(subcommand.as_str(), "server" | "services"));
+        // Before the subcommand there are no settings; `server` and `services` take none, and most of `data`.
+        let takes_settings = match result.get(1).map(String::as_str) {
+            None | Some("server" | "services") => false,
+            Some("data") => {
+                let name = option.map_or("", |option| option.split('=').next().unwrap_or_default());
+                let inner = result.get(2).map_or("", String::as_str);
+                DATA_WITH_SETTINGS.contains(&inner) && !DATA_OPTIONS.contains(&name)
+            }
+            _ => true,
+        };
         let Some(option) = option.filter(|option| !option.is_empty() && takes_settings) else {
             result.push(word);
             continue;
@@ -139,6 +150,8 @@ mod tests {
             (&["--version"], "--version"),
             (&["services", "start", "--stack=compose"], "services start --stack=compose"),
             (&["train", "--help"], "train --help"),
+            (&["data", "check", "--data", "a.yaml", "--fix=b"], "data check data=a.yaml --fix=b"),
+            (&["data", "split", "a", "b", "--seed", "3"], "data split a b --seed 3"),
         ] {
             assert_eq!(normalise(words).as_deref(), Ok(expected));
         }

@@ -16,7 +16,10 @@ const FIXED: &[(&str, &str)] = &[
     ("init", ""),
     ("services", SERVICES),
     ("tracking", "status sync --json"),
-    ("data", "init add status diff checkout commit push fetch pull remote gc"),
+    (
+        "data",
+        "check stats view import export split merge filter remap sample init add status diff checkout commit push fetch pull remote gc",
+    ),
 ];
 /// What `services` does, and its options.
 const SERVICES: &str = "start stop status logs doctor postgres s3 mlflow --stack compose embedded --timeout --volumes --yes --follow --json";

@@ -36,6 +36,12 @@ pub(crate) enum Failure {
     /// `services doctor` found faults and has listed them.
     #[error("faults found: {0}")]
     Faults(usize),
+    /// A data set cannot be used, read or written.
+    #[error(transparent)]
+    Dataset(#[from] yolo11_dataset::Error),
+    /// `data check` found errors and has listed them.
+    #[error("the data has errors: {0}")]
+    FaultyData(usize),
     /// A file cannot be read.
     #[error("cannot read `{path}`: {source}\nhint: {hint}")]
     Read { path: String, source: io::Error, hint: &'static str },
@@ -60,7 +66,12 @@ impl Failure {
         match self {
             Failure::Usage { .. } => 2,
             Failure::Settings(yolo11_config::Error::Argument { .. }) => 2,
-            Failure::Settings(_) | Failure::Read { .. } | Failure::EnvironmentFile { .. } => 3,
+            Failure::Dataset(yolo11_dataset::Error::Write { .. }) => 1,
+            Failure::Settings(_)
+            | Failure::Read { .. }
+            | Failure::EnvironmentFile { .. }
+            | Failure::Dataset(_)
+            | Failure::FaultyData(_) => 3,
             Failure::Services(error) => error.exit_code(),
             Failure::Faults(_) => 1,
             Failure::Pipeline(error) => error.exit_code(),

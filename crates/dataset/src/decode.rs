@@ -61,7 +61,7 @@ pub fn decode(bytes: &[u8]) -> Result<Picture, String> {
 }
 
 fn decode_jpeg(bytes: &[u8]) -> Result<(Picture, Orientation), String> {
-    let orientation = jpeg_header(&mut Cursor::new(bytes))?.orientation;
+    let orientation = jpeg_header(&mut Cursor::new(bytes))?.orientation();
     let options = DecoderOptions::default()
         .jpeg_set_out_colorspace(ColorSpace::RGB)
         .set_max_width(LONGEST)

@@ -10,7 +10,7 @@ use saphyr::{LoadableYamlNode, MarkedYaml, Scalar, YamlData};
 use crate::Error;
 
 /// One of the three parts of a data set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SplitName {
     /// What the network learns from; key `train`.
     Train,
@@ -21,6 +21,16 @@ pub enum SplitName {
 }
 
 impl SplitName {
+    /// All three, in the order in which a set is made.
+    pub const ALL: [SplitName; 3] = [SplitName::Train, SplitName::Val, SplitName::Test];
+
+    /// The split that a word stands for, as `dataset.yaml` and other formats call it: `train`, `val`, `valid`, `validation`,
+    /// `test`; upper or lower case.
+    pub fn from_word(word: &str) -> Option<Self> {
+        let word = word.to_ascii_lowercase();
+        Self::ALL.into_iter().find(|split| split.keys().contains(&word.as_str()))
+    }
+
     /// The keys of `dataset.yaml` that name this split, the usual one first.
     fn keys(self) -> &'static [&'static str] {
         match self {
@@ -46,6 +56,8 @@ pub struct DatasetDescription {
     pub root: PathBuf,
     /// Class names in the order of their numbers.
     pub names: Vec<String>,
+    /// Line of each name in the file; that of `nc` where there are no names.
+    pub(crate) name_lines: Vec<usize>,
     splits: HashMap<SplitName, Vec<Entry>>,
 }
 
@@ -66,6 +78,39 @@ impl DatasetDescription {
         let file = path.as_ref().to_path_buf();
         let text = fs::read_to_string(&file).map_err(|source| Error::Read { path: file.clone(), source })?;
         Self::parse(&text, file)
+    }
+
+    /// Reads the file, or the one in this folder: `dataset.yaml`, `data.yaml`, or the only other one that names classes.
+    ///
+    /// # Errors
+    /// As [`DatasetDescription::read`]; a folder without a description, or with several.
+    pub fn find(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        if !path.is_dir() {
+            return Self::read(path);
+        }
+        for name in ["dataset.yaml", "data.yaml"] {
+            if path.join(name).is_file() {
+                return Self::read(path.join(name));
+            }
+        }
+        let entries = fs::read_dir(path).map_err(|source| Error::Read { path: path.to_path_buf(), source })?;
+        let is_yaml =
+            |path: &PathBuf| path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+        let files = entries.flatten().map(|entry| entry.path()).filter(is_yaml);
+        let mut read: Vec<Self> = files.filter_map(|file| Self::read(file).ok()).collect();
+        match (read.pop(), read.is_empty()) {
+            (Some(description), true) => Ok(description),
+            (one, _) => Err(Error::Description {
+                file: path.to_path_buf(),
+                line: None,
+                message: format!(
+                    "{} description of a data set here",
+                    if one.is_some() { "more than one" } else { "no" }
+                ),
+                hint: "name its dataset.yaml".into(),
+            }),
+        }
     }
 
     fn parse(text: &str, file: PathBuf) -> Result<Self, Error> {
@@ -89,7 +134,8 @@ impl DatasetDescription {
         let folder = file.parent().map_or_else(PathBuf::new, Path::to_path_buf);
         let root = match find("path") {
             Some((key, value)) => match (scalar_text(value), is_null(value)) {
-                (Some(path), _) => folder.join(portable(&path)),
+                // Without `.` in the middle, which every message would repeat.
+                (Some(path), _) => folder.join(portable(&path).strip_prefix(".").unwrap_or(&portable(&path))),
                 (None, true) => folder.clone(),
                 (None, false) => {
                     return Err(fault(
@@ -139,19 +185,20 @@ impl DatasetDescription {
             }
             None => None,
         };
-        let (names, names_line) = match (find("names"), count) {
+        let (named, names_line) = match (find("names"), count) {
             (Some((key, value)), _) => {
                 let line = key.span.start.line();
-                let names = read_names(value).map_err(|(at, message)| {
+                let named = read_names(value).map_err(|(at, message)| {
                     fault(Some(at.unwrap_or(line)), message, "write `names: [first, second]`, or a map from 0 on")
                 })?;
-                (names, line)
+                (named, line)
             }
-            (None, Some((count, line))) => ((0..count).map(|class| format!("class_{class}")).collect(), line),
+            (None, Some((count, line))) => ((0..count).map(|class| (format!("class_{class}"), line)).collect(), line),
             (None, None) => {
                 return Err(fault(None, "the key `names` is missing".into(), "add `names: [first, second]`"));
             }
         };
+        let (names, name_lines): (Vec<String>, Vec<usize>) = named.into_iter().unzip();
         if names.is_empty() {
             return Err(fault(Some(names_line), "`names` is empty".into(), "name at least one class"));
         }
@@ -168,7 +215,12 @@ impl DatasetDescription {
                 return Err(fault(Some(names_line), message, "give each class a name of its own"));
             }
         }
-        Ok(Self { file, root, names, splits })
+        Ok(Self { file, root, names, name_lines, splits })
+    }
+
+    /// Forgets the splits that are not among these.
+    pub(crate) fn keep_splits(&mut self, kept: Vec<SplitName>) {
+        self.splits.retain(|split, _| kept.contains(split));
     }
 
     /// Whether the file names this split.
@@ -239,15 +291,17 @@ impl DatasetDescription {
 
 type NamesFault = (Option<usize>, String);
 
-fn read_names(value: &MarkedYaml<'_>) -> Result<Vec<String>, NamesFault> {
+/// Each class's name with its line.
+fn read_names(value: &MarkedYaml<'_>) -> Result<Vec<(String, usize)>, NamesFault> {
     let name = |node: &MarkedYaml<'_>| {
         let text = scalar_text(node).filter(|text| !text.trim().is_empty());
-        text.ok_or_else(|| (Some(node.span.start.line()), "a class name must be text".to_string()))
+        let line = node.span.start.line();
+        text.map(|text| (text, line)).ok_or_else(|| (Some(line), "a class name must be text".to_string()))
     };
     match &value.data {
         YamlData::Sequence(items) => items.iter().map(name).collect(),
         YamlData::Mapping(mapping) => {
-            let mut names: Vec<Option<String>> = vec![None; mapping.len()];
+            let mut names: Vec<Option<(String, usize)>> = vec![None; mapping.len()];
             for (key, value) in mapping {
                 let line = Some(key.span.start.line());
                 let text = scalar_text(key).unwrap_or_default();

@@ -2,22 +2,61 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-/// Something in the data that was left out or mended, with its place; the rest is used.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+use crate::Check;
+
+/// Something about the data that a person should know, with its place.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
-    /// The picture, label file or file list it is about.
+    /// Which check found it.
+    pub check: Check,
+    /// The picture, label file, file list or description it is about.
     pub file: PathBuf,
     /// Line in that file, from 1, where there is one.
     pub line: Option<usize>,
-    /// What is wrong and what was done about it, in one line.
+    /// What is wrong, in one line.
     pub message: String,
+    /// The picture that shows it; `file` itself where that is the picture.
+    pub picture: Option<PathBuf>,
+    /// A second file it is about: the twin of a picture.
+    pub other: Option<PathBuf>,
+    /// Boxes it is about: centre x, centre y, width, height as shares of `picture`; they may reach outside.
+    pub boxes: Vec<[f32; 4]>,
+}
+
+impl Finding {
+    /// A finding about a whole file.
+    pub fn new(check: Check, file: impl Into<PathBuf>, message: impl Into<String>) -> Self {
+        let (file, message) = (file.into(), message.into());
+        Finding { check, file, line: None, message, picture: None, other: None, boxes: Vec::new() }
+    }
+
+    /// The same with a line.
+    pub fn at(self, line: impl Into<Option<usize>>) -> Self {
+        Finding { line: line.into(), ..self }
+    }
+
+    /// The same with the picture that shows it and the boxes it is about.
+    pub(crate) fn shown_on(self, picture: &Path, boxes: Vec<[f32; 4]>) -> Self {
+        Finding { picture: Some(picture.to_path_buf()), boxes, ..self }
+    }
+
+    /// The same with a second file.
+    pub(crate) fn beside(self, other: &Path) -> Self {
+        Finding { other: Some(other.to_path_buf()), ..self }
+    }
+
+    /// `file:line`.
+    pub fn place(&self) -> String {
+        place(&self.file, &self.line)
+    }
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}: {}", place(&self.file, &self.line), self.message)
+        write!(formatter, "{}: {}", self.place(), self.message)?;
+        self.check.consequence().map_or(Ok(()), |consequence| write!(formatter, "; {consequence}"))
     }
 }
 
@@ -29,6 +68,18 @@ pub enum Error {
     #[error("{}: {message}\nhint: {hint}", place(file, line))]
     Description {
         /// The `dataset.yaml`.
+        file: PathBuf,
+        /// Line in it, from 1.
+        line: Option<usize>,
+        /// What is wrong.
+        message: String,
+        /// What would mend it.
+        hint: String,
+    },
+    /// An annotation file of another format is not as it should be.
+    #[error("{}: {message}\nhint: {hint}", place(file, line))]
+    Malformed {
+        /// The file.
         file: PathBuf,
         /// Line in it, from 1.
         line: Option<usize>,
@@ -75,7 +126,7 @@ pub enum Error {
         /// The split's name.
         split: String,
         /// The first picture and what is wrong with it.
-        first: Finding,
+        first: Box<Finding>,
     },
     /// A setting that makes no sense.
     #[error("{message}\nhint: {hint}")]
@@ -90,7 +141,7 @@ pub enum Error {
     Worker,
 }
 
-fn place(file: &std::path::Path, line: &Option<usize>) -> String {
+fn place(file: &Path, line: &Option<usize>) -> String {
     match line {
         Some(line) => format!("{}:{line}", file.display()),
         None => file.display().to_string(),

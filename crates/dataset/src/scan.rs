@@ -1,18 +1,19 @@
 //! Looks at every picture of a split and its label file, in parallel; the result is in order of the paths.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
 use crate::description::portable;
-use crate::header::{EXTENSIONS, is_picture, probe};
-use crate::labels::{Label, label_path, parse_labels};
-use crate::{DatasetDescription, Error, Finding, SplitName};
+use crate::header::{EXTENSIONS, is_picture};
+use crate::labels::{Label, label_path};
+use crate::look::{Looked, look};
+use crate::{Check, DatasetDescription, Error, Finding, SplitName};
 
 /// Folders inside folders that are followed; a guard against links that lead in circles.
-const DEEPEST: usize = 32;
+pub(crate) const DEEPEST: usize = 32;
 
 /// How many faulty rows a strict scan shows.
 const SHOWN: usize = 5;
@@ -28,11 +29,13 @@ pub struct ScanOptions {
     pub single_cls: bool,
     /// Keep only objects of these classes (numbers of the file); their numbers stay.
     pub classes: Option<Vec<usize>>,
+    /// Side of the network's input, to name objects that will be tiny in it.
+    pub imgsz: Option<usize>,
 }
 
 impl Default for ScanOptions {
     fn default() -> Self {
-        Self { strict_labels: false, fraction: 1.0, single_cls: false, classes: None }
+        Self { strict_labels: false, fraction: 1.0, single_cls: false, classes: None, imgsz: None }
     }
 }
 
@@ -58,54 +61,74 @@ pub struct Split {
     pub names: Vec<String>,
 }
 
-/// What a split holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Statistics {
-    /// Number of pictures.
-    pub images: usize,
-    /// Pictures without an object.
-    pub backgrounds: usize,
-    /// Number of objects.
-    pub boxes: usize,
-    /// Number of objects of each class.
-    pub boxes_per_class: Vec<usize>,
-    /// Number of pictures with an object of each class.
-    pub images_per_class: Vec<usize>,
-}
-
-impl Split {
-    /// Counts pictures and objects.
-    pub fn statistics(&self) -> Statistics {
-        let mut boxes_per_class = vec![0; self.names.len()];
-        let mut images_per_class = vec![0; self.names.len()];
-        for image in &self.images {
-            let mut seen = HashSet::new();
-            for label in &image.labels {
-                boxes_per_class[label.class] += 1;
-                if seen.insert(label.class) {
-                    images_per_class[label.class] += 1;
-                }
-            }
-        }
-        Statistics {
-            images: self.images.len(),
-            backgrounds: self.images.iter().filter(|image| image.labels.is_empty()).count(),
-            boxes: boxes_per_class.iter().sum(),
-            boxes_per_class,
-            images_per_class,
-        }
-    }
-}
-
 impl DatasetDescription {
     /// Finds a split's pictures, reads their headers and label files. What cannot be used is left out and named: a
-    /// label row, never its whole picture; a picture that is empty, cut short or none. Nothing is ever written.
+    /// label row, never its whole picture; a picture that is empty, cut short or none. What can be used but is odd is
+    /// named too. Nothing is ever written.
     ///
     /// # Errors
     /// The split or what it names is missing, no picture is found or none is usable, an option is out of range; with
     /// `strict_labels`, faulty rows.
     pub fn scan(&self, split: SplitName, options: &ScanOptions) -> Result<(Split, Vec<Finding>), Error> {
+        let (split, findings) = self.look_through(split, options)?;
+        if split.images.is_empty() {
+            let first = findings.into_iter().next();
+            let first = first.unwrap_or_else(|| Finding::new(Check::Description, &self.file, "no picture"));
+            return Err(Error::NothingReadable { split: split.name.to_string(), first: Box::new(first) });
+        }
+        Ok((split, findings))
+    }
+
+    /// The same, where no picture need be usable.
+    pub(crate) fn look_through(&self, split: SplitName, options: &ScanOptions) -> Result<(Split, Vec<Finding>), Error> {
         self.check(options)?;
+        let (mut paths, mut findings) = self.pictures(split)?;
+        let count = ((paths.len() as f64 * options.fraction).round() as usize).clamp(1, paths.len());
+        paths.truncate(count);
+
+        let looked_at: Vec<Looked> = paths.par_iter().map(|path| look(path, &self.names, options.imgsz)).collect();
+        let faulty = || looked_at.iter().flat_map(|looked| &looked.findings).filter(|found| found.check.spoils_row());
+        if options.strict_labels && faulty().next().is_some() {
+            return Err(Error::Labels { count: faulty().count(), first: faulty().take(SHOWN).cloned().collect() });
+        }
+        let label_files = looked_at.iter().filter(|looked| looked.has_label_file).count();
+        let grey = looked_at.iter().filter(|looked| looked.grey).count();
+        let mostly_coloured = grey * 2 < looked_at.len();
+        let mut images = Vec::with_capacity(looked_at.len());
+        for looked in looked_at {
+            findings.extend(looked.findings);
+            let Some(image) = looked.image else { continue };
+            if looked.grey && mostly_coloured {
+                let message = "grey, where most pictures are coloured";
+                findings.push(Finding::new(Check::PictureGrey, &image.path, message).shown_on(&image.path, Vec::new()));
+            }
+            if !looked.has_label_file && label_files > 0 {
+                let message = format!("no label file {}: taken as background", label_path(&image.path).display());
+                let finding = Finding::new(Check::LabelMissing, &image.path, message);
+                findings.push(finding.shown_on(&image.path, Vec::new()));
+            }
+            images.push(image);
+        }
+        if label_files == 0 {
+            let looked = label_path(&paths[0]);
+            let message =
+                format!("`{split}` has no label files, so it holds no objects; looked for {}", looked.display());
+            findings.push(Finding::new(Check::LabelsNone, &self.file, message).at(self.line(split)));
+        }
+        for image in &mut images {
+            if let Some(classes) = &options.classes {
+                image.labels.retain(|label| classes.contains(&label.class));
+            }
+            if options.single_cls {
+                image.labels.iter_mut().for_each(|label| label.class = 0);
+            }
+        }
+        let names = if options.single_cls { vec!["object".to_string()] } else { self.names.clone() };
+        Ok((Split { name: split, images, names }, findings))
+    }
+
+    /// The paths of a split's pictures, in order, each once; and what is wrong with its file lists.
+    pub(crate) fn pictures(&self, split: SplitName) -> Result<(Vec<PathBuf>, Vec<Finding>), Error> {
         let mut findings = Vec::new();
         let sources = self.resolve(split)?;
         let mut paths = Vec::new();
@@ -123,56 +146,7 @@ impl DatasetDescription {
                 hint: format!("pictures end in .{}", EXTENSIONS.join(", .")),
             });
         }
-        let count = ((paths.len() as f64 * options.fraction).round() as usize).clamp(1, paths.len());
-        paths.truncate(count);
-
-        let looked_at: Vec<Looked> = paths.par_iter().map(|path| look(path, self.names.len())).collect();
-        let mut images = Vec::with_capacity(looked_at.len());
-        let mut faulty_rows = Vec::new();
-        let mut label_files = 0;
-        for looked in looked_at {
-            label_files += usize::from(looked.has_label_file);
-            faulty_rows.extend(looked.faulty_rows);
-            match looked.image {
-                Ok(image) => images.push(image),
-                Err(finding) => findings.push(finding),
-            }
-        }
-        if options.strict_labels && !faulty_rows.is_empty() {
-            let count = faulty_rows.len();
-            faulty_rows.truncate(SHOWN);
-            return Err(Error::Labels { count, first: faulty_rows });
-        }
-        findings.extend(faulty_rows);
-        if images.is_empty() {
-            let first = findings.first().cloned().unwrap_or(Finding {
-                file: self.file.clone(),
-                line: None,
-                message: "no picture".into(),
-            });
-            return Err(Error::NothingReadable { split: split.to_string(), first });
-        }
-        if label_files == 0 {
-            let looked = label_path(&images[0].path);
-            findings.push(Finding {
-                file: self.file.clone(),
-                line: self.line(split),
-                message: format!(
-                    "`{split}` has no label files, so it holds no objects; looked for {}",
-                    looked.display()
-                ),
-            });
-        }
-        for image in &mut images {
-            if let Some(classes) = &options.classes {
-                image.labels.retain(|label| classes.contains(&label.class));
-            }
-            if options.single_cls {
-                image.labels.iter_mut().for_each(|label| label.class = 0);
-            }
-        }
-        let names = if options.single_cls { vec!["object".to_string()] } else { self.names.clone() };
-        Ok((Split { name: split, images, names }, findings))
+        Ok((paths, findings))
     }
 
     fn check(&self, options: &ScanOptions) -> Result<(), Error> {
@@ -199,7 +173,7 @@ impl DatasetDescription {
         findings: &mut Vec<Finding>,
     ) -> Result<(), Error> {
         if source.is_dir() {
-            walk(source, DEEPEST, paths)
+            walk(source, DEEPEST, paths, &is_picture)
         } else if is_picture(source) {
             paths.push(source.to_path_buf());
             Ok(())
@@ -220,6 +194,7 @@ impl DatasetDescription {
         let bytes = fs::read(list).map_err(|source| Error::Read { path: list.to_path_buf(), source })?;
         let text = String::from_utf8_lossy(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes));
         let folder = list.parent().unwrap_or(Path::new(""));
+        let mut lines = HashMap::new();
         for (index, row) in text.lines().enumerate() {
             let row = row.trim();
             if row.is_empty() {
@@ -229,19 +204,30 @@ impl DatasetDescription {
             let path = path.strip_prefix(".").unwrap_or(&path);
             let found = [folder.join(path), self.root.join(path)].into_iter().find(|candidate| candidate.is_file());
             match found {
-                Some(found) => paths.push(found),
-                None => findings.push(Finding {
-                    file: list.to_path_buf(),
-                    line: Some(index + 1),
-                    message: format!("the picture {row} does not exist; left out"),
-                }),
+                Some(found) => {
+                    if let Some(first) = lines.insert(found.clone(), index + 1) {
+                        let message = format!("the picture {row} stands on line {first} too");
+                        findings.push(Finding::new(Check::ListTwice, list, message).at(index + 1));
+                    }
+                    paths.push(found);
+                }
+                None => {
+                    let message = format!("the picture {row} does not exist");
+                    findings.push(Finding::new(Check::ListMissing, list, message).at(index + 1));
+                }
             }
         }
         Ok(())
     }
 }
 
-fn walk(folder: &Path, depth: usize, paths: &mut Vec<PathBuf>) -> Result<(), Error> {
+/// The files of a folder, and of those inside it, that are wanted; hidden ones are not.
+pub(crate) fn walk(
+    folder: &Path,
+    depth: usize,
+    paths: &mut Vec<PathBuf>,
+    wanted: &dyn Fn(&Path) -> bool,
+) -> Result<(), Error> {
     let read = |source| Error::Read { path: folder.to_path_buf(), source };
     for entry in fs::read_dir(folder).map_err(read)? {
         let entry = entry.map_err(read)?;
@@ -253,58 +239,11 @@ fn walk(folder: &Path, depth: usize, paths: &mut Vec<PathBuf>) -> Result<(), Err
         let kind = entry.file_type().map_err(read)?;
         if kind.is_dir() || (kind.is_symlink() && path.is_dir()) {
             if depth > 0 {
-                walk(&path, depth - 1, paths)?;
+                walk(&path, depth - 1, paths, wanted)?;
             }
-        } else if is_picture(&path) {
+        } else if wanted(&path) {
             paths.push(path);
         }
     }
     Ok(())
-}
-
-struct Looked {
-    image: Result<ImageEntry, Finding>,
-    has_label_file: bool,
-    faulty_rows: Vec<Finding>,
-}
-
-fn look(path: &Path, classes: usize) -> Looked {
-    let size = match probe(path) {
-        Ok(size) => size,
-        Err(message) => {
-            let finding = Finding { file: path.to_path_buf(), line: None, message: format!("{message}; left out") };
-            let has_label_file = label_path(path).is_file();
-            return Looked { image: Err(finding), has_label_file, faulty_rows: Vec::new() };
-        }
-    };
-    let file = label_path(path);
-    let mut looked = Looked {
-        image: Ok(ImageEntry { path: path.to_path_buf(), size, labels: Vec::new() }),
-        has_label_file: true,
-        faulty_rows: Vec::new(),
-    };
-    match fs::read(&file) {
-        Ok(bytes) => {
-            let parsed = parse_labels(&bytes, classes);
-            if let Ok(image) = &mut looked.image {
-                image.labels = parsed.labels;
-            }
-            looked.faulty_rows = parsed
-                .faults
-                .into_iter()
-                .map(|(line, message)| Finding {
-                    file: file.clone(),
-                    line: Some(line),
-                    message: format!("{message}; row left out"),
-                })
-                .collect();
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => looked.has_label_file = false,
-        Err(error) => {
-            // A picture whose labels exist but cannot be read is no background.
-            let message = format!("the labels cannot be read: {error}; picture left out");
-            looked.image = Err(Finding { file, line: None, message });
-        }
-    }
-    looked
 }

@@ -12,7 +12,7 @@ use crate::decode::decode_file;
 use crate::labels::Label;
 use crate::letterbox::{Letterbox, resize};
 use crate::loader::Cache;
-use crate::{Error, Finding, Picture, Split};
+use crate::{Check, Error, Finding, Picture, Split};
 
 /// Start of a cache file: the format's name and version.
 const MAGIC: &[u8; 8] = b"y11rgb01";
@@ -89,8 +89,8 @@ impl Store {
             }
         }
         let first = self.findings().into_iter().next();
-        let first = first.unwrap_or(Finding { file: PathBuf::new(), line: None, message: "no picture".into() });
-        Err(Error::NothingReadable { split: self.split.name.to_string(), first })
+        let first = first.unwrap_or_else(|| Finding::new(Check::PictureUnreadable, PathBuf::new(), "no picture"));
+        Err(Error::NothingReadable { split: self.split.name.to_string(), first: Box::new(first) })
     }
 
     /// The scaled picture; None for one that cannot be read, which is then a finding.
@@ -107,8 +107,7 @@ impl Store {
             Err(message) => {
                 *slot = Slot::Broken;
                 let file = self.split.images[index].path.clone();
-                let message = format!("{message}; left out");
-                lock(&self.findings).insert(index, Finding { file, line: None, message });
+                lock(&self.findings).insert(index, Finding::new(Check::PictureUnreadable, file, message));
                 return None;
             }
         };
@@ -147,7 +146,7 @@ impl Store {
             && !self.disk_failed.swap(true, Ordering::Relaxed)
         {
             let message = format!("the cache cannot be written, pictures are decoded each time: {error}");
-            lock(&self.findings).insert(usize::MAX, Finding { file: folder.clone(), line: None, message });
+            lock(&self.findings).insert(usize::MAX, Finding::new(Check::Cache, folder, message));
         }
         Ok(picture)
     }

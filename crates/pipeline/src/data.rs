@@ -6,20 +6,25 @@ use std::sync::atomic::AtomicBool;
 
 use yolo11_config::{Cache, Settings};
 use yolo11_dataset::{
-    self as dataset, Augmentation, DatasetDescription, Loader, LoaderSettings, ScanOptions, Split, SplitName,
+    self as dataset, Augmentation, DatasetDescription, ExamineOptions, Finding, Loader, LoaderSettings, ScanOptions,
+    Severity, Split, SplitName,
 };
+use yolo11_detection::Target;
 use yolo11_versioning::Address;
 
 use crate::compute::free_memory;
 use crate::data_version::{self, DataVersion};
+use crate::file::write_atomically;
 use crate::{Announcer, Error, Event};
 
 /// Where `data=demo` is generated: a project's own folder for data.
 const DEMO_FOLDER: &str = "data/demo";
 /// The demo set is the same for all trainings, whatever their seed.
 const DEMO_SEED: u64 = 0;
-/// Findings that are shown; all are in the log.
-const SHOWN_FINDINGS: usize = 5;
+/// Name of the file in a run's folder that keeps the figures of its data.
+pub const STATISTICS: &str = "data_statistics.json";
+/// Kinds of findings that are shown, one of each; all are in the log.
+const SHOWN_KINDS: usize = 6;
 /// Share of the free memory that `cache: ram` takes at most.
 const CACHE_SHARE: f64 = 0.3;
 /// Bytes for `cache: ram` where the system does not tell how much is free.
@@ -68,7 +73,7 @@ pub fn open(settings: &Settings, announcer: &mut Announcer, stop: &AtomicBool) -
     Ok(Opened { description, version })
 }
 
-/// Looks through one split. Findings are announced: how many, the first few; every one goes to the log.
+/// Looks through one split. Findings are announced, one of each kind; every one goes to the log.
 pub fn scan(
     description: &DatasetDescription,
     name: SplitName,
@@ -81,27 +86,76 @@ pub fn scan(
         fraction: if name == SplitName::Train { settings.fraction } else { 1.0 },
         single_cls: settings.single_cls,
         classes: (!settings.classes.is_empty()).then(|| settings.classes.clone()),
+        imgsz: Some(settings.imgsz),
     };
-    let (split, findings) = description.scan(name, &options)?;
-    if !findings.is_empty() {
-        announcer.warn(format!("{name}: {} left out or mended", things(findings.len())))?;
-        for (position, finding) in findings.iter().enumerate() {
-            let text = finding.to_string();
-            if position < SHOWN_FINDINGS {
-                announcer.warn(text)?;
-            } else {
-                announcer.announce(&Event::Detail(&text))?;
-            }
-        }
-        if findings.len() > SHOWN_FINDINGS {
-            announcer.note(format!("{} more are in the log", findings.len() - SHOWN_FINDINGS))?;
-        }
-    }
+    let (split, mut findings) = description.scan(name, &options)?;
+    dataset::doctor::sort(&mut findings);
+    tell(&format!("{name}: "), &findings, announcer)?;
     Ok(Arc::new(split))
 }
 
-fn things(count: usize) -> String {
-    if count == 1 { "1 thing was".into() } else { format!("{count} things were") }
+/// What shows only when the splits of a training are seen together, such as pictures that two of them share. What needs decoding is
+/// left to `yolo11 data check`; what that found out earlier is used.
+pub fn compare(
+    description: &DatasetDescription,
+    splits: &[&Split],
+    settings: &Settings,
+    announcer: &mut Announcer,
+) -> Result<(), Error> {
+    let options =
+        ExamineOptions { imgsz: Some(settings.imgsz), thorough: false, cache: dataset::doctor::default_cache_folder() };
+    let mut findings = description.compare(splits, &options);
+    if !settings.classes.is_empty() || settings.fraction < 1.0 {
+        // Some classes are left out on purpose.
+        findings.retain(|finding| !finding.check.id().starts_with("class-"));
+    }
+    tell("", &findings, announcer)
+}
+
+fn tell(whose: &str, findings: &[Finding], announcer: &mut Announcer) -> Result<(), Error> {
+    let mut kinds = 0;
+    let mut rest = 0;
+    for same in findings.chunk_by(|a, b| a.check == b.check) {
+        let is_shown = same[0].check.severity() < Severity::Note && kinds < SHOWN_KINDS;
+        if is_shown {
+            kinds += 1;
+            let more = if same.len() > 1 { format!(" (and {} more)", same.len() - 1) } else { String::new() };
+            announcer.warn(format!("{whose}{}{more}", same[0]))?;
+        }
+        for finding in &same[usize::from(is_shown)..] {
+            announcer.announce(&Event::Detail(&format!("{whose}{finding}")))?;
+            rest += 1;
+        }
+    }
+    if kinds > 0 && rest > 0 {
+        announcer.note(format!("{rest} more in the log; `yolo11 data check` shows all with pictures"))?;
+    }
+    Ok(())
+}
+
+/// Figures of the splits of a run, as `data_statistics.json` keeps them.
+pub fn statistics(splits: &[(&str, &Split)]) -> serde_json::Value {
+    let figures = splits.iter().map(|(name, split)| ((*name).to_owned(), split.statistics().to_json(&split.names)));
+    let mut figures: serde_json::Map<String, serde_json::Value> = figures.collect();
+    figures.insert("classes".to_owned(), serde_json::json!(splits.first().map(|(_, split)| &split.names)));
+    figures.into()
+}
+
+/// Draws what the labels of a split look like, as every run does, into a JPEG file.
+pub fn draw_labels(split: &Split, file: &Path) -> Result<(), Error> {
+    let drawn = yolo11_report::labels::draw(split.images.len(), &targets(split), &split.names);
+    let bytes = drawn
+        .to_jpeg()
+        .map_err(|error| Error::Write { path: file.to_path_buf(), source: std::io::Error::other(error) })?;
+    write_atomically(file, &bytes)
+}
+
+/// All objects of a split, as pictures of them are drawn from.
+pub fn targets(split: &Split) -> Vec<Target> {
+    let of_image = |(image, entry): (usize, &dataset::ImageEntry)| {
+        entry.labels.iter().map(move |label| Target { image, class: label.class, bbox: label.bbox }).collect::<Vec<_>>()
+    };
+    split.images.iter().enumerate().flat_map(of_image).collect()
 }
 
 /// Batches to learn from: shuffled by the seed, varied as the settings say.

@@ -4,6 +4,7 @@
 //! the [`observers`].
 
 pub mod benchmark;
+pub mod check;
 pub mod compute;
 pub mod data;
 pub mod data_version;
@@ -19,10 +20,12 @@ pub mod run_folder;
 pub mod schedule;
 pub mod sources;
 pub mod state;
+mod tiles;
 pub mod train;
 pub mod val;
 pub mod validation;
 pub mod video;
+pub mod view;
 pub mod weights;
 
 pub use error::Error;

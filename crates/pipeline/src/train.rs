@@ -107,6 +107,7 @@ fn prepare_and_run(
     let Opened { description, version } = data::open(&settings, announcer, stop)?;
     let training = data::scan(&description, SplitName::Train, &settings, announcer)?;
     let validation = data::scan(&description, SplitName::Val, &settings, announcer)?;
+    data::compare(&description, &[&training, &validation], &settings, announcer)?;
 
     let (model, model_note) = match &resumed {
         Some(resumed) => {
@@ -127,6 +128,8 @@ fn prepare_and_run(
         let file = folder.file("data_version.json");
         write_atomically(&file, format!("{version:#}\n").as_bytes())?;
     }
+    let figures = data::statistics(&[("training", &training), ("validation", &validation)]);
+    write_atomically(&folder.file(data::STATISTICS), format!("{figures:#}\n").as_bytes())?;
     let finished = resumed.as_ref().map_or(0, |resumed| resumed.state.counters.epoch);
     announcer.add(ResultsTable::open(folder.file("results.csv"), finished)?);
     let save_period = usize::try_from(settings.save_period).ok().filter(|&period| period > 0);
@@ -185,7 +188,7 @@ fn check_names(resumed: &Resumed, names: &[String]) -> Result<(), Error> {
 }
 
 /// The batch in pictures; where the memory decides, the settings take the figure over, so that a resumed run uses the same.
-fn resolve_batch(
+pub(crate) fn resolve_batch(
     settings: &mut Settings,
     network: &Network,
     pictures: usize,

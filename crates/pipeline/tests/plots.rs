@@ -92,7 +92,8 @@ fn a_run_has_all_its_pictures_and_a_resumed_one_the_same() {
     let mut wanted: Vec<String> = PICTURES.map(String::from).to_vec();
     // 60 pictures in batches of 8: all three batches of the validation are there.
     wanted.extend(["val_batch2_labels.jpg".into(), "val_batch2_pred.jpg".into()]);
-    let mut all = [wanted.clone(), vec!["args.yaml".into(), "results.csv".into()]].concat();
+    let mut all =
+        [wanted.clone(), vec!["args.yaml".into(), "data_statistics.json".into(), "results.csv".into()]].concat();
     all.sort();
     assert_eq!(files(&straight), all, "nothing is missing, nothing half written is left");
     for picture in &wanted {
@@ -154,7 +155,7 @@ fn val_draws_what_it_measured_and_plots_false_draws_nothing() {
     settings.plots = false;
     settings.epochs = 1;
     let summary = run(&settings, &Listener::default()).unwrap();
-    assert_eq!(files(&summary.folder), ["args.yaml", "results.csv"]);
+    assert_eq!(files(&summary.folder), ["args.yaml", "data_statistics.json", "results.csv"]);
 
     settings.model = ModelSource::Weights(summary.folder.join("weights/best.pt"));
     settings.name = Some("measured".into());

@@ -4,7 +4,8 @@
 //! bytes as PNG or JPEG are the same for the same input:
 //! - [`curves`]: precision, recall and F1 of a validation; [`confusion`]: which class was taken for which;
 //! - [`results`]: losses and metrics over the epochs; [`labels`]: what a data set's labels look like;
-//! - [`mosaic`]: the pictures of a batch side by side; [`boxes`]: labelled boxes on a picture.
+//! - [`mosaic`]: the pictures of a batch side by side; [`boxes`]: labelled boxes on a picture;
+//! - [`page`]: what is wrong with a data set, as a page; [`evidence`]: a picture with the boxes in question.
 
 pub mod benchmark;
 pub mod boxes;
@@ -12,10 +13,12 @@ mod chart;
 pub mod confusion;
 pub mod curves;
 mod error;
+pub mod evidence;
 pub mod image;
 pub mod labels;
 mod line;
 pub mod mosaic;
+pub mod page;
 pub mod palette;
 pub mod results;
 pub mod text;

@@ -1,6 +1,12 @@
-//! `yolo11 data`: data versions in DVC's own format.
+//! `yolo11 data`: data versions in DVC's own format; and data sets: checked, counted, looked at, converted, arranged.
 
+mod arrange;
+mod check;
+mod exchange;
 mod report;
+mod sets;
+mod stats;
+mod view;
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -44,9 +50,12 @@ pub(crate) fn command() -> Command {
             Command::new("default").about("Says or sets the default").args([name().required(false), local()]),
         ]);
     Command::new("data")
-        .about("Versions data in DVC's own format: add, status, checkout, push, pull …")
+        .about("Checks and converts data sets; versions data in DVC's own format")
         .subcommand_required(true)
         .after_help("The repository is DVC's own: `dvc` and `yolo11 data` may take turns on it.")
+        .subcommands([check::command(), stats::command(), view::command()])
+        .subcommands(exchange::commands())
+        .subcommands(arrange::commands())
         .subcommands([
             Command::new("init").about("Makes this folder a repository").arg(switch_long("no-scm", "Without git")),
             Command::new("add")
@@ -108,6 +117,15 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let Some((name, matches)) = matches.subcommand() else {
         return Err(Failure::usage("no subcommand", "`yolo11 data --help` lists them"));
     };
+    match name {
+        "check" => return check::run(matches),
+        "stats" => return stats::run(matches),
+        "view" => return view::run(matches),
+        "import" => return exchange::run_import(matches),
+        "export" => return exchange::run_export(matches),
+        "split" | "merge" | "filter" | "remap" | "sample" => return arrange::run(name, matches),
+        _ => {}
+    }
     let here = Path::new(".");
     if name == "init" {
         yolo11_versioning::init(here, matches.get_flag("no-scm"))?;

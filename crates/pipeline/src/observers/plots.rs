@@ -12,17 +12,16 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
-use yolo11_dataset::decode::decode_file;
-use yolo11_dataset::{Batch, ImageEntry, Split};
-use yolo11_detection::geometry::xywh_to_xyxy;
-use yolo11_detection::{DetectionSummary, Target};
+use yolo11_dataset::{Batch, Split};
+use yolo11_detection::DetectionSummary;
 use yolo11_report::mosaic::{self, MOST_TILES, Tile};
 use yolo11_report::{Image, LabelledBox, confusion, curves, labels, results};
 
 use crate::event::Notice;
 use crate::file::write_atomically;
+use crate::tiles::{batch_tiles, picture_tile};
 use crate::validation::{PictureDetections, Validation};
-use crate::{Error, Event, Observer};
+use crate::{Error, Event, Observer, data};
 
 /// Batches of the training and of the validation that are shown.
 const BATCHES: usize = 3;
@@ -135,15 +134,12 @@ impl Plots {
     fn labels(&self) -> Drawing {
         let training = self.training.clone();
         Drawing::one("labels.jpg", move || {
-            let targets = training.images.iter().enumerate().flat_map(|(image, entry)| {
-                entry.labels.iter().map(move |label| Target { image, class: label.class, bbox: label.bbox })
-            });
-            labels::draw(training.images.len(), &targets.collect::<Vec<_>>(), &training.names)
+            labels::draw(training.images.len(), &data::targets(&training), &training.names)
         })
     }
 
     fn training_batch(&self, number: usize, batch: &Batch) -> Drawing {
-        let tiles = training_tiles(batch, &self.training);
+        let tiles = batch_tiles(batch, &self.training, 0..MOST_TILES);
         let names = self.names.clone();
         Drawing::one(format!("train_batch{number}.jpg"), move || mosaic::draw(&tiles, &names))
     }
@@ -270,53 +266,21 @@ fn validation_drawings(
     drawings
 }
 
-/// The pictures of a batch as the network sees them.
-fn training_tiles(batch: &Batch, split: &Split) -> Vec<Tile> {
-    let [height, width] = batch.size;
-    let pictures = batch.images.chunks_exact((height * width * 3).max(1)).take(batch.count.min(MOST_TILES));
-    let tiles = pictures.enumerate().filter_map(|(position, pixels)| {
-        let image = Image::from_pixels(width, height, pixels.to_vec()).ok()?;
-        let own = batch.targets.iter().filter(|target| target.image == position);
-        let boxes = own.map(|target| labelled(target.class, target.bbox, [height, width])).collect();
-        let entry = batch.samples.get(position).and_then(|sample| split.images.get(sample.index));
-        Some(Tile { image, boxes, caption: entry.map(file_name).unwrap_or_default() })
-    });
-    tiles.collect()
-}
-
 /// The same pictures twice: with their labels, with what was found.
 fn validation_sheets(pictures: &[PictureDetections], split: &Split, names: &[String]) -> [Image; 2] {
     let limit = mosaic::tile_limit(pictures.len());
     let (mut labelled_tiles, mut found_tiles) = (Vec::new(), Vec::new());
     for picture in pictures {
         let Some(entry) = split.images.get(picture.index) else { continue };
-        let Ok(decoded) = decode_file(&entry.path) else { continue };
-        let [height, width] = entry.size;
-        let Ok(image) = Image::from_pixels(decoded.width, decoded.height, decoded.pixels) else { continue };
-        let scale = (limit as f32 / width.max(height).max(1) as f32).min(1.0);
-        let scaled = |side: usize| ((side as f32 * scale).round() as usize).max(1);
-        let image = image.resized(scaled(width), scaled(height));
-        let size = [image.height, image.width];
-        let boxes = entry.labels.iter().map(|label| labelled(label.class, label.bbox, size)).collect();
-        labelled_tiles.push(Tile { image: image.clone(), boxes, caption: file_name(entry) });
+        let Some((tile, scale)) = picture_tile(entry, limit) else { continue };
         let boxes = picture.detections.iter().map(|found| {
             let whole = LabelledBox::from(found);
             LabelledBox { bbox: whole.bbox.map(|side| side * scale), ..whole }
         });
-        found_tiles.push(Tile { image, boxes: boxes.collect(), caption: file_name(entry) });
+        found_tiles.push(Tile { boxes: boxes.collect(), ..tile.clone() });
+        labelled_tiles.push(tile);
     }
     [mosaic::draw(&labelled_tiles, names), mosaic::draw(&found_tiles, names)]
-}
-
-/// A labelled box of shares `[cx, cy, w, h]` in pixels of a picture of this `[height, width]`.
-fn labelled(class: usize, bbox: [f32; 4], [height, width]: [usize; 2]) -> LabelledBox {
-    let [x1, y1, x2, y2] = xywh_to_xyxy(bbox);
-    let (width, height) = (width as f32, height as f32);
-    LabelledBox { bbox: [x1 * width, y1 * height, x2 * width, y2 * height], class, score: None }
-}
-
-fn file_name(entry: &ImageEntry) -> String {
-    entry.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// A thread that draws while the training goes on.

@@ -16,8 +16,8 @@ use yolo11_tracking::dataset::{DatasetFacts, input};
 use yolo11_tracking::record::{ModelRecord, RunStart};
 use yolo11_tracking::{Environment, Keep, Tracker, TrackerOptions, git, secret};
 
+use crate::data::STATISTICS;
 use crate::event::{EpochReport, Notice, RunDescription, RunSummary, StepReport};
-use crate::file::write_atomically;
 use crate::{Announcer, Error, Event, Observer};
 
 /// Endings of the files at the top of a run's folder that belong to it.
@@ -152,32 +152,16 @@ fn tags(settings: &Settings, user: &str) -> Vec<(String, String)> {
     tags
 }
 
-/// Logs both splits as inputs and keeps their figures as a file.
+/// Logs both splits as inputs, and the file with all their figures.
 fn describe_data(tracker: &Tracker, folder: &Path, file: &Path, splits: &[Arc<Split>; 2]) {
-    let mut figures = serde_json::Map::new();
     for (split, context) in splits.iter().zip(["training", "validation"]) {
-        let found = split.statistics();
-        let profile = json!({
-            "pictures": found.images, "backgrounds": found.backgrounds, "objects": found.boxes,
-            "objects_per_class": found.boxes_per_class, "pictures_per_class": found.images_per_class,
-        });
         let files = split.images.iter().flat_map(|image| [image.path.clone(), label_path(&image.path)]);
         let files = files.filter(|path| path.exists()).collect();
         let (file, names) = (file.to_owned(), split.names.clone());
-        tracker.input(input(&DatasetFacts {
-            file,
-            files,
-            names,
-            profile: profile.clone(),
-            context: context.to_owned(),
-        }));
-        figures.insert(context.to_owned(), profile);
+        let profile = split.statistics().profile();
+        tracker.input(input(&DatasetFacts { file, files, names, profile, context: context.to_owned() }));
     }
-    figures.insert("classes".to_owned(), json!(splits[0].names));
-    let path = folder.join("data_statistics.json");
-    if write_atomically(&path, format!("{:#}\n", serde_json::Value::Object(figures)).as_bytes()).is_ok() {
-        tracker.artifact(&path, "data_statistics.json", Keep::UntilTheEnd);
-    }
+    tracker.artifact(&folder.join(STATISTICS), STATISTICS, Keep::UntilTheEnd);
 }
 
 impl Tracking {
