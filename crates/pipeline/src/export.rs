@@ -7,6 +7,7 @@ mod verify;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use serde_json::{Value, json};
@@ -162,7 +163,7 @@ fn validation_split(settings: &Settings, loaded: &Loaded, announcer: &mut Announ
             hint: "add data=DATASET.yaml; its validation pictures are taken, or the share fraction=… of them".into(),
         });
     }
-    let description = data::open(settings, announcer)?;
+    let description = data::open(settings, announcer, &AtomicBool::new(false))?.description;
     let split = data::scan(&description, SplitName::Val, settings, announcer)?;
     let (known, has) = (loaded.names.len(), split.names.len());
     if known != has {

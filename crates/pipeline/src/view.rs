@@ -1,6 +1,7 @@
 //! Looks at a data set: sheets of its pictures with their boxes, as they are or as a training sees them.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use rayon::prelude::*;
 use yolo11_config::Settings;
@@ -34,7 +35,7 @@ pub struct ViewOptions {
 pub fn view(settings: &Settings, options: &ViewOptions, announcer: &mut Announcer) -> Result<Vec<PathBuf>, Error> {
     let mut settings = settings.clone();
     settings.suit_demo()?;
-    let description = data::open(&settings, announcer)?;
+    let description = data::open(&settings, announcer, &AtomicBool::new(false))?.description;
     let folder = || RunFolder::create(&settings.project, settings.name.as_deref().unwrap_or("view"), settings.exist_ok);
     if options.augmented {
         return augmented(&settings, &description, options, announcer, folder);

@@ -65,7 +65,7 @@ mod tests {
         // 200 pictures with class 0, each tenth with class 1, each twentieth with class 2 too.
         let unit = |index: usize| Unit {
             pictures: 1,
-            counts: vec![3, usize::from(index % 10 == 0), usize::from(index % 20 == 0), 0],
+            counts: vec![3, usize::from(index.is_multiple_of(10)), usize::from(index.is_multiple_of(20)), 0],
         };
         let units: Vec<Unit> = (0..200).map(unit).collect();
         let parts = divide(&units, &[0.7, 0.2, 0.1], true, 5);

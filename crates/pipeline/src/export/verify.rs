@@ -1,6 +1,7 @@
 //! Whether an exported file gives what our own engine gives, on real pictures.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use yolo11_config::Settings;
 use yolo11_dataset::decode::decode_file;
@@ -95,7 +96,7 @@ impl Cases {
             let paths = sources::pictures(&settings.source)?;
             (settings.source.join(", "), read(paths.into_iter().take(PICTURES).collect())?)
         } else if settings.data.is_some() {
-            let description = data::open(settings, announcer)?;
+            let description = data::open(settings, announcer, &AtomicBool::new(false))?.description;
             let split = data::scan(&description, SplitName::Val, settings, announcer)?;
             let paths = split.images.iter().take(PICTURES).map(|image| image.path.clone()).collect();
             (description.file.display().to_string(), read(paths)?)

@@ -1,6 +1,7 @@
 //! `yolo11 data check`: what is wrong with a data set.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use clap::{Arg, ArgMatches, Command};
 use yolo11_config::Section;
@@ -31,7 +32,7 @@ pub(super) fn command() -> Command {
 
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let settings = data_settings(matches)?;
-    let description = data::open(&settings, &mut Announcer::new())?;
+    let description = data::open(&settings, &mut Announcer::new(), &AtomicBool::new(false))?.description;
     let options = ExamineOptions {
         imgsz: Some(settings.imgsz),
         thorough: !matches.get_flag("fast"),

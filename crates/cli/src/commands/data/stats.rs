@@ -1,5 +1,7 @@
 //! `yolo11 data stats`: what a data set holds.
 
+use std::sync::atomic::AtomicBool;
+
 use clap::{Arg, ArgMatches, Command};
 use yolo11_config::Section;
 use yolo11_dataset::{Shapes, Split, SplitName, Statistics};
@@ -25,7 +27,7 @@ pub(super) fn command() -> Command {
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let settings = data_settings(matches)?;
     let mut announcer = Announcer::new();
-    let description = data::open(&settings, &mut announcer)?;
+    let description = data::open(&settings, &mut announcer, &AtomicBool::new(false))?.description;
     let mut splits = Vec::new();
     for name in SplitName::ALL.into_iter().filter(|&name| description.has(name)) {
         splits.push(data::scan(&description, name, &settings, &mut announcer)?);
