@@ -1,12 +1,13 @@
 //! Two makes of S3 server.
 
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use s3s::auth::SimpleAuth;
@@ -59,6 +60,7 @@ impl S3Server {
         let mut builder = S3ServiceBuilder::new(files);
         builder.set_auth(SimpleAuth::from_single(KEYS[0].1, KEYS[1].1));
         let service = builder.build();
+        let folder: Arc<Path> = folder.into();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
         let port = listener.local_addr()?.port();
         listener.set_nonblocking(true)?;
@@ -70,8 +72,8 @@ impl S3Server {
         runtime.spawn(async move {
             loop {
                 let Ok((stream, _)) = listener.accept().await else { continue };
-                let service = service.clone();
-                let service = service_fn(move |request| answer(service.clone(), request));
+                let (service, folder) = (service.clone(), folder.clone());
+                let service = service_fn(move |request| answer(service.clone(), folder.clone(), request));
                 tokio::spawn(async move {
                     let _ = Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
                 });
@@ -92,14 +94,27 @@ impl S3Server {
 }
 
 /// s3s-fs says of listings that their keys are percent-encoded, when it was asked for that, and leaves them as they are: clients then
-/// take a `+` for a blank. It is better not to say so.
-async fn answer(service: S3Service, request: Request<Incoming>) -> Result<Response<Body>, HttpError> {
+/// take a `+` for a blank. It is better not to say so. And a key that is a folder of its store is an error inside to it, where an object is
+/// just not there.
+async fn answer(
+    service: S3Service,
+    folder: Arc<Path>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, HttpError> {
+    let is_deletion = request.method() == Method::DELETE;
+    let is_of_object = is_deletion || matches!(*request.method(), Method::GET | Method::HEAD);
+    let place: PathBuf = folder.join(request.uri().path().trim_start_matches('/'));
     let is_listing = request.uri().query().is_some_and(|query| query.contains("encoding-type=url"));
     let mut response = service.call(request.map(Body::from)).await?;
     if is_listing && let Ok(bytes) = response.body_mut().store_all_limited(LONGEST_LISTING).await {
         let text = String::from_utf8_lossy(&bytes).replace("<EncodingType>url</EncodingType>", "");
         response.headers_mut().remove("content-length");
         *response.body_mut() = Body::from(text);
+    }
+    if is_of_object && response.status().is_server_error() && place.is_dir() {
+        *response.status_mut() = if is_deletion { StatusCode::NO_CONTENT } else { StatusCode::NOT_FOUND };
+        response.headers_mut().remove("content-length");
+        *response.body_mut() = Body::from(String::new());
     }
     Ok(response)
 }

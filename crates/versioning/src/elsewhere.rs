@@ -122,6 +122,8 @@ struct Clone {
 
 impl Clone {
     fn of(url: &str, revision: Option<&str>, cache: &Path) -> Result<Clone> {
+        // git runs in that folder, and is told of places in it.
+        let cache = &std::path::absolute(cache).map_err(Error::io("open", cache))?;
         let local = Path::new(url.strip_prefix("file://").unwrap_or(url));
         let original = local.is_dir().then(|| local.canonicalize()).transpose().map_err(Error::io("open", local))?;
         let address = original.as_ref().map_or_else(|| url.to_owned(), |path| path.to_string_lossy().into_owned());

@@ -170,5 +170,9 @@ fn paths_lead_nowhere_else_and_uploads_stay_harmless() {
     assert_eq!(ask(port, "GET", &format!("{root}/long"), &[], b"").unwrap().status, 404);
     // The pages allow nothing from elsewhere.
     let page = ask(port, "GET", "/", &[], b"").unwrap();
-    assert!(page.header("content-security-policy").unwrap().starts_with("default-src 'self';"), "{}", page.headers);
+    assert!(
+        page.header("content-security-policy").unwrap().starts_with("default-src 'none'; script-src 'self';"),
+        "{}",
+        page.headers
+    );
 }

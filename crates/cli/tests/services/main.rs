@@ -329,7 +329,7 @@ fn ctrl_c_stops_what_was_started_and_no_more() {
 fn the_doctor_explains_what_the_variables_lead_to() {
     let project = Project::new(&["docker"]);
     let absent = project.services(&["doctor"]);
-    let said = "absent  tracking server: MLFLOW_TRACKING_URI is not set: runs keep what is to be tracked in their outboxes\nabsent  artifact store: MLFLOW_S3_ENDPOINT_URL is not set\n";
+    let said = "absent  tracking server: MLFLOW_TRACKING_URI is not set: runs keep what is to be tracked in their outboxes\nabsent  artifact store: MLFLOW_S3_ENDPOINT_URL is not set\nabsent  embedded server: not started\n";
     assert_eq!(absent, Ran { code: Some(0), stdout: said.to_owned(), stderr: String::new() });
 
     let [_, s3, mlflow] = project.ports;

@@ -124,8 +124,11 @@ impl Import<'_> {
                     hint: "restore it with `mlflow experiments restore`, or delete it for good",
                 });
             }
-            // It is in use there: what is deleted at the source is not deleted here.
-            Some(found) if is_deleted => return self.known_experiment(old, found.id, false),
+            // It is in use there: what is deleted at the source is not deleted here, unless an import that was cut off made it.
+            Some(found) if is_deleted => {
+                let is_of_import = self.is_of_import(&found.id, old)?;
+                return self.known_experiment(old, found.id, is_of_import);
+            }
             Some(found) => found.id,
             None => {
                 let id = self.client.create_experiment(&name)?;
@@ -141,6 +144,13 @@ impl Import<'_> {
             }
         };
         self.known_experiment(old, id, is_deleted)
+    }
+
+    /// Whether an import from the same source made that experiment of the target.
+    fn is_of_import(&self, id: &str, old: &Value) -> Result<bool, Error> {
+        let tags = tags_of(&self.client.get("experiments/get", &[("experiment_id", id)])?["experiment"]);
+        let is = |key: &str, value: &str| tags.iter().any(|(name, text)| name == key && text == value);
+        Ok(is(SOURCE_TAG, &self.source) && is(ORIGIN_TAG, &plain(&old["experiment_id"])))
     }
 
     fn known_experiment(&mut self, old: &Value, id: String, was_deleted: bool) -> Result<(String, bool), Error> {
