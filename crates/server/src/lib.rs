@@ -1,6 +1,6 @@
 //! The MLflow-compatible tracking server with its own pages.
 //!
-//! A request's journey: [`http`] looks who asks (`http/security.rs`) and where the address leads; a call of MLflow's interface is found in
+//! A request's journey: `http` looks who asks (`http/security.rs`) and where the address leads; a call of MLflow's interface is found in
 //! [`calls`]; its body becomes a [`request`]; the work is done in [`store`] within a transaction of a [`database`], SQLite or PostgreSQL;
 //! writes go through one thread that commits many of them together. Artifacts lie in a folder or in S3 ([`artifacts`]). The pages are
 //! plain files in `pages/`, embedded when the program is compiled.

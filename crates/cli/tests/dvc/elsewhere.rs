@@ -61,11 +61,11 @@ fn get_brings_what_dvc_get_brings() {
     assert_eq!(fs::read_to_string(here.join("fetched/train/a.jpg")).unwrap(), "two");
 
     for (words, message) in [
-        (vec!["get", url, "set", "--rev", "none"], "has no revision `none`\nhint: "),
+        (vec!["get", url, "set", "--rev", "none", "-o", "new"], "has no revision `none`\nhint: "),
         (vec!["get", url, "nothing"], "`nothing` is neither in git nor tracked by DVC"),
         (vec!["get", url, "../source"], "`../source` leads out of the repository"),
         (vec!["get", url, "set"], "`set` is there already\nhint: "),
-        (vec!["get", "/nowhere", "set"], "/nowhere: git: "),
+        (vec!["get", "/nowhere", "set", "-o", "new"], "/nowhere: git: "),
     ] {
         let (is_done, said) = run(Tool::Yolo11, &here, &words);
         assert!(!is_done && said.contains(message), "{words:?}: {said}");
