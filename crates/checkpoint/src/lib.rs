@@ -83,6 +83,17 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
+    /// The `imgsz` of the training arguments in pixels, where it is one this program can use.
+    pub fn image_size(&self) -> Option<usize> {
+        let (_, value) = self.train_args.iter().find(|(name, _)| name == "imgsz")?;
+        let size = match value {
+            Value::Int(size) => usize::try_from(*size).ok()?,
+            Value::Float(size) => *size as usize,
+            _ => return None,
+        };
+        ((32..=8192).contains(&size) && size.is_multiple_of(32)).then_some(size)
+    }
+
     /// A checkpoint that knows its weights, names and this program's version only.
     pub fn new(model: Model, names: Vec<String>) -> Checkpoint {
         Checkpoint {

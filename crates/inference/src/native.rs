@@ -1,6 +1,6 @@
 //! Checkpoints, run by this program's own engine.
 
-use yolo11_checkpoint::{Checkpoint, Value};
+use yolo11_checkpoint::Checkpoint;
 use yolo11_detection::Heads;
 use yolo11_engine::InferenceSession;
 use yolo11_network::{Model, STRIDES};
@@ -31,7 +31,7 @@ impl Native {
 
     /// Opens a checkpoint that was read from `path`.
     pub fn of_checkpoint(checkpoint: Checkpoint, path: &std::path::Path, batch: usize) -> Self {
-        let image_size = image_size(&checkpoint).map(|size| [size; 2]);
+        let image_size = checkpoint.image_size().map(|size| [size; 2]);
         let info = ModelInfo { image_size, ..ModelInfo::native(path.to_owned(), checkpoint.names) };
         Native::new(checkpoint.model, info, batch)
     }
@@ -77,17 +77,6 @@ impl ModelInfo {
         let stride = STRIDES[STRIDES.len() - 1];
         ModelInfo { path, names, stride, image_size: None, fixed_size: None, fixed_batch: None }
     }
-}
-
-/// The `imgsz` of a checkpoint's training arguments, where it is one this program can use.
-fn image_size(checkpoint: &Checkpoint) -> Option<usize> {
-    let (_, value) = checkpoint.train_args.iter().find(|(name, _)| name == "imgsz")?;
-    let size = match value {
-        Value::Int(size) => usize::try_from(*size).ok()?,
-        Value::Float(size) => *size as usize,
-        _ => return None,
-    };
-    ((32..=8192).contains(&size) && size.is_multiple_of(32)).then_some(size)
 }
 
 impl Backend for Native {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use yolo11_checkpoint::{Checkpoint, Value};
+use yolo11_checkpoint::Checkpoint;
 use yolo11_config::{BackendName, Device, ModelScale, ModelSource, Settings};
 use yolo11_inference::{Backend, BackendKind, ModelInfo, OpenOptions};
 use yolo11_network::{Model, Network, Scale};
@@ -30,17 +30,6 @@ impl Loaded {
         }
         settings
     }
-}
-
-/// The `imgsz` of a checkpoint's training arguments, where it is one this program can use.
-fn image_size(checkpoint: &Checkpoint) -> Option<usize> {
-    let (_, value) = checkpoint.train_args.iter().find(|(name, _)| name == "imgsz")?;
-    let size = match value {
-        Value::Int(size) => usize::try_from(*size).ok()?,
-        Value::Float(size) => *size as usize,
-        _ => return None,
-    };
-    ((32..=8192).contains(&size) && size.is_multiple_of(32)).then_some(size)
 }
 
 /// The file that `model=` names.
@@ -106,7 +95,7 @@ pub fn suit(settings: &Settings, model: &ModelInfo) -> Result<Settings, Error> {
 pub fn load(settings: &Settings) -> Result<Loaded, Error> {
     let path = file(settings)?;
     let checkpoint = read(&path)?;
-    Ok(Loaded { image_size: image_size(&checkpoint), model: checkpoint.model, names: checkpoint.names, path })
+    Ok(Loaded { image_size: checkpoint.image_size(), model: checkpoint.model, names: checkpoint.names, path })
 }
 
 /// Reads a checkpoint; an export is one no longer.
