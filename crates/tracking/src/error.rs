@@ -177,6 +177,9 @@ fn unreachable_hint(reason: &str) -> &'static str {
         "\nhint: start the server, or correct MLFLOW_TRACKING_URI"
     } else if reason.contains("resolve") || reason.contains("host") {
         "\nhint: correct the host's name in MLFLOW_TRACKING_URI or MLFLOW_S3_ENDPOINT_URL"
+    } else if reason.contains("broken pipe") || reason.contains("reset") {
+        // A store that cannot keep an upload may close before its answer can be read.
+        "\nhint: the other side broke off; look whether its disk is full or whether it was restarted, its log tells more"
     } else {
         ""
     }
@@ -241,6 +244,8 @@ mod tests {
         }
         let refused = Error::Unreachable { url: "http://h".into(), reason: "Connection refused".into() };
         assert_eq!(refused.headline(), "http://h: no answer: Connection refused");
+        let broken = Error::Unreachable { url: "http://h".into(), reason: "Broken pipe (os error 32)".into() };
+        assert!(broken.is_passing() && broken.to_string().contains("\nhint: the other side broke off; look whether"));
         assert!(refused.is_passing() && status(429, "", "").is_passing() && status(507, "", "").is_passing());
         assert!(!status(401, "", "").is_passing() && !status(400, "", "").is_passing());
         // Only the key is stale: what was to be stored waits for a new one.
