@@ -152,7 +152,11 @@ fn check_training(
     let run = &runs["whole"];
     assert_eq!(run["status"], "FINISHED", "{}", text(&output));
     check_records(run, &run_folder);
-    check_files(run, &run_folder, &folder.join("logs/training.log"));
+    let log = folder.join("logs/training.log");
+    check_files(run, &run_folder, &log);
+    let lines = std::fs::read_to_string(log).unwrap();
+    let share = lines.lines().find(|line| line.contains("tracking   took ") && line.ends_with(" %)"));
+    assert!(share.is_some(), "{lines}");
 
     // And that what was announced is what there was to announce.
     let settings = Command::new(env!("CARGO_BIN_EXE_yolo11")).args(["config", "--json"]).output().unwrap();
