@@ -283,7 +283,8 @@ fn a_service_that_ends_shows_its_last_lines_and_all_is_stopped() {
         hint: its last lines stand above; `yolo11 services doctor` looks for the common causes\n";
     assert!(ran.stderr.ends_with(said), "{}", ran.stderr);
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""));
-    assert_eq!(project.calls()[2..], ["logs --tail 20 mlflow", "down"]);
+    // Once to look for its cause, once to be shown.
+    assert_eq!(project.calls()[2..], ["logs --tail 20 mlflow", "logs --tail 20 mlflow", "down"]);
     let secret = project.env().lines().find_map(|line| line.strip_prefix("POSTGRES_PASSWORD=")).unwrap().to_owned();
     assert!(!ran.stderr.contains(&secret));
 }

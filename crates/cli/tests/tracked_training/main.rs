@@ -218,6 +218,7 @@ fn check_training(
     assert_eq!((&model["shapes"][1][0], &model["shapes"][1][2]), (&json!(2), &json!(315)), "{model}");
     assert_eq!(model["sha256"], digest_of(&run_folder.join("weights/best.pt")).unwrap().sha256);
     assert_eq!(model["predictions"].as_array().map(Vec::len), Some(1), "{model}");
+    assert!(!Path::new("runs").exists(), "a prediction in Python leaves nothing behind");
     // The copies that the outbox held are gone.
     assert_eq!(std::fs::read_dir(run_folder.join("tracking/copies")).unwrap().count(), 0);
     (run.clone(), text(&output))
