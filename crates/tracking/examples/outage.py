@@ -3,7 +3,8 @@
 YOLO11_PYTHON=$(.ci/peers requirements.txt) sh -c '"$YOLO11_PYTHON" crates/tracking/examples/outage.py target/release/yolo11'
 
 The training has one thread, so that the server's own work is on another core. The kinds take turns, every other turn in the opposite
-order, so that a machine that gets slower favours none. Prints the training's own seconds (results.csv) and the ratios of their sums.
+order, so that a machine that gets slower favours none. Prints the training's own seconds (results.csv), what its log says tracking took of
+its thread, and the ratios of the kinds' sums.
 EPOCHS (12), TURNS (2) and KINDS (all three, by commas) say how much of it.
 """
 
@@ -54,6 +55,13 @@ def epochs(run):
         return []
 
 
+def share(home):
+    """The last such line of the log, without its time; nothing where the training was not tracked."""
+    lines = pathlib.Path(home, "logs", "training.log").read_text().splitlines()
+    told = [line.split("tracking   ")[1] for line in lines if "tracking   took" in line]
+    return told[-1] if told else ""
+
+
 def training(home, name, port, outages):
     environment = {**os.environ, "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}"}
     command = [PROGRAM, "train", "data=demo", "imgsz=160", "batch=8", "threads=1", "workers=1", f"epochs={EPOCHS}"]
@@ -88,6 +96,6 @@ with tempfile.TemporaryDirectory() as home:
     for turn in range(int(os.environ.get("TURNS", "2"))):
         for kind in kinds if turn % 2 == 0 else kinds[::-1]:
             found[kind].append(training(home, f"{kind}{turn}".replace(" ", "-"), port, outages[kind]))
-            print(f"{kind}: {found[kind][-1]:.2f} s", flush=True)
+            print(f"{kind}: {found[kind][-1]:.2f} s", share(home) if outages[kind] is not None else "", flush=True)
     for one, other in zip(kinds[1:], kinds):
         print(f"{one} / {other}: {sum(found[one]) / sum(found[other]):.4f}")
