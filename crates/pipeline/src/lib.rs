@@ -12,6 +12,7 @@ mod error;
 pub mod event;
 pub mod export;
 mod file;
+pub mod group;
 pub mod info;
 pub mod observers;
 pub mod predict;

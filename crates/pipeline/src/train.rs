@@ -11,9 +11,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use yolo11_config::{Batch as BatchSetting, OptimizerName, Resume, Settings};
-use yolo11_dataset::{Batch, DatasetDescription, Loader, Split, SplitName};
+use yolo11_dataset::{Batch, DatasetDescription, Loader, Share, Split, SplitName};
 use yolo11_detection::{Gains, Heads, LossWorkspace};
-use yolo11_engine::{Ema, EmaSettings, Gradients, Optimiser, OptimiserKind, OptimiserSettings, Rates, TrainingSession};
+use yolo11_engine::{
+    Ema, EmaSettings, Gradients, Optimiser, OptimiserKind, OptimiserSettings, Peers, Rates, TrainingSession,
+};
 use yolo11_inference::{ModelInfo, Native};
 use yolo11_network::{Model, Network, TensorKind};
 use yolo11_tracking::Environment;
@@ -21,13 +23,14 @@ use yolo11_tracking::Environment;
 use crate::data::Opened;
 use crate::event::{Best, Counters, Ending, EpochReport, RunDescription, RunSummary, StepReport, TrainingState};
 use crate::file::write_atomically;
+use crate::group::{self, Group, Place};
 use crate::observers::tracking::{self, TrackedRun};
 use crate::observers::{Checkpoints, LogFile, Plots, Progress, ResultsTable};
 use crate::resume::{self, Resumed};
 use crate::run_folder::RunFolder;
 use crate::schedule::{OptimiserChoice, Schedule, ScheduleSettings};
 use crate::validation::{Validation, Validator, gains};
-use crate::{Announcer, Error, Event, compute, data, weights};
+use crate::{Announcer, Error, Event, compute, data, state, weights};
 
 /// Where a training tells what it does, beside its run folder.
 #[derive(Clone, Debug)]
@@ -46,7 +49,13 @@ impl Default for TrainOptions {
 
 /// Trains as the settings say, with the usual observers. `stop` may be set at any time: the step under way is finished, weights
 /// and state are saved, and the result is [`Error::Interrupted`].
+///
+/// Where a launcher has started several processes ([`group::place`]) they train together, and only the first of them tells.
 pub fn train(settings: &Settings, options: &TrainOptions, stop: &AtomicBool) -> Result<RunSummary, Error> {
+    let place = group::place(&Environment::of_process())?;
+    if place.as_ref().is_some_and(|place| place.rank > 0) {
+        return train_and_track(settings, Announcer::new(), None, place, stop);
+    }
     let mut announcer = Announcer::new();
     if options.progress {
         announcer.add(Progress::new(settings.verbose));
@@ -54,25 +63,44 @@ pub fn train(settings: &Settings, options: &TrainOptions, stop: &AtomicBool) -> 
     if let Some(log) = &options.log {
         announcer.add(LogFile::open(log)?);
     }
-    train_and_track(settings, announcer, options.log.as_deref(), stop)
+    train_and_track(settings, announcer, options.log.as_deref(), place, stop)
 }
 
-/// Trains with observers of the caller's choice; those of the run's folder (results.csv, checkpoints) are added.
+/// Trains in this process alone with observers of the caller's choice; those of the run's folder (results.csv, checkpoints) are added.
 pub fn train_with(settings: &Settings, announcer: Announcer, stop: &AtomicBool) -> Result<RunSummary, Error> {
-    train_and_track(settings, announcer, None, stop)
+    train_and_track(settings, announcer, None, None, stop)
 }
 
 fn train_and_track(
     settings: &Settings,
     mut announcer: Announcer,
     log: Option<&Path>,
+    place: Option<Place>,
     stop: &AtomicBool,
 ) -> Result<RunSummary, Error> {
-    let mut tracked = None;
-    let result =
-        compute::pool(settings.threads)?.install(|| prepare_and_run(settings, &mut announcer, log, stop, &mut tracked));
+    let (mut tracked, mut group) = (None, None);
+    let mut threads = settings.threads;
+    if let Some(place) = place.as_ref().filter(|_| !settings.is_given("threads")) {
+        threads = (threads / place.on_machine).max(1);
+    }
+    let mut work = || {
+        if let Some(place) = &place {
+            if place.rank == 0 {
+                announcer.note(format!("processes  waiting for {} more at port {}", place.size - 1, place.port))?;
+            }
+            group = Some(group::meet(place, stop)?);
+        }
+        match &mut group {
+            Some(group) if group.rank() > 0 => follow(settings, &mut announcer, stop, group),
+            _ => prepare_and_run(settings, &mut announcer, log, stop, &mut tracked, group.as_mut()),
+        }
+    };
+    let result = compute::pool(threads)?.install(&mut work);
     if let Err(error) = &result {
         announcer.announce_failure(error);
+        if let Some(group) = &mut group {
+            group.leave(error);
+        }
     }
     if let Some(tracked) = tracked {
         tracked.close(&result, log, &mut announcer, stop)?;
@@ -86,6 +114,7 @@ fn prepare_and_run(
     log: Option<&Path>,
     stop: &AtomicBool,
     tracked: &mut Option<TrackedRun>,
+    group: Option<&mut Group>,
 ) -> Result<RunSummary, Error> {
     let resumed = match &settings.resume {
         Resume::No => None,
@@ -117,7 +146,8 @@ fn prepare_and_run(
         None => weights::start(&settings, training.names.len())?,
     };
     announcer.note(format!("weights    {model_note}"))?;
-    let batch = resolve_batch(&mut settings, model.network(), training.images.len(), announcer)?;
+    let processes = group.as_ref().map_or(1, |group| group.size());
+    let batch = resolve_batch(&mut settings, model.network(), training.images.len(), processes, announcer)?;
 
     let folder = match &resumed {
         Some(resumed) => RunFolder::open(&resumed.folder)?,
@@ -153,8 +183,44 @@ fn prepare_and_run(
         }
     }
 
+    if processes > 1 {
+        announcer.note(format!("processes  {processes}, each learns its share of a batch's {batch} pictures"))?;
+    }
     let setup = Setup { settings, batch, folder, description, training, validation };
-    Trainer::new(&setup, model, resumed, announcer, stop)?.run()
+    let mut trainer = Trainer::new(&setup, model, resumed, announcer, stop, group)?;
+    trainer.start_together()?;
+    trainer.run()
+}
+
+/// A process that is not the leader: everything but its pictures comes from there, and it tells nothing.
+fn follow(
+    given: &Settings,
+    announcer: &mut Announcer,
+    stop: &AtomicBool,
+    group: &mut Group,
+) -> Result<RunSummary, Error> {
+    let place = PathBuf::from("what process 0 gave");
+    // The leader has opened the data before: what it makes or fetches in a shared folder is complete.
+    let yaml = String::from_utf8_lossy(&group.give(Vec::new())?).into_owned();
+    let mut settings = Settings::default();
+    settings.apply_yaml(&yaml, &place)?;
+    settings.overlay(given);
+    tracking::take_secrets(&mut settings, &mut Environment::of_process());
+    group.check_same("what it was asked for", &group::what_counts(&settings))?;
+    compute::device_note(&settings)?;
+    let Opened { description, .. } = data::open(&settings, announcer, stop)?;
+    let training = data::scan(&description, SplitName::Train, &settings, announcer)?;
+    group.check_same("the training data", &data::digest(&training))?;
+    let state = state::from_bytes(&group.give(Vec::new())?, &place)?;
+
+    let BatchSetting::Images(batch) = settings.batch else {
+        return Err(Error::Setup { message: "process 0 gave no batch".into(), hint: "please report this".into() });
+    };
+    let folder = RunFolder::of_leader(settings.project.join(settings.name.as_deref().unwrap_or("train")));
+    let resumed = Resumed { folder: folder.path().to_owned(), state_path: place, state, settings: settings.clone() };
+    let model = resumed.state.model.clone();
+    let setup = Setup { settings, batch, folder, description, validation: training.clone(), training };
+    Trainer::new(&setup, model, Some(resumed), announcer, stop, Some(group))?.run()
 }
 
 /// Pictures of a validation's batch: without gradients twice as many fit into the same memory.
@@ -192,11 +258,12 @@ pub(crate) fn resolve_batch(
     settings: &mut Settings,
     network: &Network,
     pictures: usize,
+    processes: usize,
     announcer: &mut Announcer,
 ) -> Result<usize, Error> {
     let batch = match settings.batch {
         BatchSetting::Images(batch) => return Ok(batch),
-        BatchSetting::Automatic => compute::automatic_batch(network, [settings.imgsz; 2])?,
+        BatchSetting::Automatic => processes * compute::automatic_batch(network, [settings.imgsz; 2])?,
     };
     let batch = batch.min(pictures.max(1));
     announcer.note(format!("batch      {batch} pictures, chosen by the free memory"))?;
@@ -209,10 +276,13 @@ struct Trainer<'a> {
     setup: &'a Setup,
     announcer: &'a mut Announcer,
     stop: &'a AtomicBool,
+    /// The other processes of this training.
+    group: Option<&'a mut Group>,
+    /// Whether one of the processes was asked to stop.
+    stop_agreed: bool,
     loader: Loader,
-    validator: Validator,
-    /// Runs the averaged weights.
-    measured: Native,
+    /// Only the leader measures.
+    measuring: Option<Measuring>,
     schedule: Schedule,
     session: TrainingSession,
     loss: LossWorkspace,
@@ -221,6 +291,8 @@ struct Trainer<'a> {
     ema: Ema,
     optimiser: Optimiser,
     gradients: Gradients,
+    /// Those of one batch's share, and the row in which all shares are added up.
+    share: Option<(Gradients, Vec<f32>)>,
     /// Running statistics of frozen modules, which a forward pass would move.
     frozen_statistics: Vec<(usize, Vec<f32>)>,
     counters: Counters,
@@ -233,6 +305,13 @@ struct Trainer<'a> {
     told: HashSet<String>,
 }
 
+/// What the averaged weights are measured by.
+struct Measuring {
+    validator: Validator,
+    /// Runs the averaged weights.
+    weights: Native,
+}
+
 impl<'a> Trainer<'a> {
     fn new(
         setup: &'a Setup,
@@ -240,10 +319,11 @@ impl<'a> Trainer<'a> {
         resumed: Option<Resumed>,
         announcer: &'a mut Announcer,
         stop: &'a AtomicBool,
+        group: Option<&'a mut Group>,
     ) -> Result<Self, Error> {
         let Setup { settings, batch, training, validation, .. } = setup;
-        let loader = data::training_loader(training.clone(), settings, *batch)?;
-        let validator = Validator::new(validation.clone(), settings, validation_batch(*batch), false)?;
+        let share = group.as_ref().map_or(Share::ALL, |group| Share { part: group.rank(), of: group.size() });
+        let loader = data::training_loader(training.clone(), settings, *batch, share)?;
         let choice = choose_optimiser(settings, training.images.len(), *batch, training.names.len());
         let schedule = Schedule::new(schedule_settings(settings, &choice, *batch, loader.batches()), choice.kind);
         let network = model.network().clone();
@@ -285,8 +365,18 @@ impl<'a> Trainer<'a> {
             best: counters.best(),
         };
         announcer.announce(&Event::RunStarted(&run))?;
+        let measuring = if share.part == 0 {
+            let validator = Validator::new(validation.clone(), settings, validation_batch(*batch), false)?;
+            let info = ModelInfo::native(setup.folder.path().to_owned(), training.names.clone());
+            Some(Measuring { validator, weights: Native::new(ema.model().clone(), info, validation_batch(*batch)) })
+        } else {
+            None
+        };
         Ok(Trainer {
-            session: TrainingSession::plan(&network, *batch, [settings.imgsz; 2])?,
+            session: TrainingSession::plan(&network, batch.div_ceil(share.of), [settings.imgsz; 2])?,
+            share: group.is_some().then(|| (Gradients::zeros(&network), Vec::new())),
+            group,
+            stop_agreed: false,
             last_rates: schedule.at(counters.iteration.saturating_sub(1), counters.epoch).rates,
             earlier_seconds: f64::from_bits(counters.seconds),
             started: Instant::now(),
@@ -299,12 +389,7 @@ impl<'a> Trainer<'a> {
             announcer,
             stop,
             loader,
-            validator,
-            measured: Native::new(
-                ema.model().clone(),
-                ModelInfo::native(setup.folder.path().to_owned(), training.names.clone()),
-                validation_batch(*batch),
-            ),
+            measuring,
             schedule,
             model,
             ema,
@@ -324,7 +409,8 @@ impl<'a> Trainer<'a> {
             if self.counters.epoch == epochs {
                 break;
             }
-            if let Some(early) = self.ends_early(self.counters.epoch - first) {
+            let early = self.ends_early(self.counters.epoch - first);
+            if let Some(early) = self.agree_on_end(early)? {
                 ending = early;
                 break;
             }
@@ -336,6 +422,7 @@ impl<'a> Trainer<'a> {
             best: self.counters.best(),
             ending,
             validation: self.final_validation()?,
+            process: self.group.as_ref().map_or(0, |group| group.rank()),
         };
         self.announcer.announce(&Event::RunFinished(&summary))?;
         Ok(summary)
@@ -358,7 +445,7 @@ impl<'a> Trainer<'a> {
             }
             for batch in order {
                 let batch = batch?;
-                pictures += batch.count;
+                pictures += self.loader.pictures(self.counters.batch);
                 self.train_batch(&batch, epoch, batches)?;
                 self.loader.recycle(batch);
                 self.check_stop()?;
@@ -367,7 +454,7 @@ impl<'a> Trainer<'a> {
         let images_per_second = pictures as f64 / begun.elapsed().as_secs_f64().max(1e-9);
         self.tell_findings()?;
 
-        let validation = if self.setup.settings.val || epoch + 1 == epochs { Some(self.validate()?) } else { None };
+        let validation = if self.setup.settings.val || epoch + 1 == epochs { self.validate()? } else { None };
         let losses = self.mean_losses();
         let report = EpochReport {
             epoch: epoch + 1,
@@ -384,7 +471,8 @@ impl<'a> Trainer<'a> {
 
     /// Tells of pictures whose damage showed only when they were decoded, each once.
     fn tell_findings(&mut self) -> Result<(), Error> {
-        let findings = self.loader.findings().into_iter().chain(self.validator.findings());
+        let measured = self.measuring.iter().flat_map(|measuring| measuring.validator.findings());
+        let findings = self.loader.findings().into_iter().chain(measured);
         for finding in findings.collect::<Vec<_>>() {
             let text = finding.to_string();
             if self.told.insert(text.clone()) {
@@ -398,20 +486,16 @@ impl<'a> Trainer<'a> {
     fn train_batch(&mut self, batch: &Batch, epoch: usize, batches: usize) -> Result<(), Error> {
         let plan = self.schedule.at(self.counters.iteration, epoch);
         self.announcer.announce(&Event::BatchLoaded { iteration: self.counters.iteration, batch })?;
-        let not_finite = |what| Error::NotFinite { what, epoch: epoch + 1, batch: self.counters.batch + 1 };
+        let number = self.counters.batch + 1;
+        let not_finite = |what| Error::NotFinite { what, epoch: epoch + 1, batch: number };
 
-        let classes = self.model.network().classes;
-        let heads = self.session.forward(&mut self.model, &batch.images)?;
-        let heads = Heads { boxes: heads.boxes, scores: heads.scores, images: heads.images, classes, size: batch.size };
-        let loss = self.loss.compute(&heads, &batch.targets, &self.gains)?;
-        if !loss.is_finite() {
+        let (items, instances) = match self.share {
+            Some(_) => self.learn_share(batch)?,
+            None => self.learn(batch)?,
+        };
+        if !items.iter().all(|item| item.is_finite()) {
             return Err(not_finite("loss"));
         }
-        for (index, statistics) in &self.frozen_statistics {
-            self.model.tensor_mut(*index).copy_from_slice(statistics);
-        }
-        let (boxes, scores) = self.loss.gradients();
-        self.session.backward(&self.model, boxes, scores, &mut self.gradients)?;
 
         let mut gradient_norm = None;
         if self.counters.waiting + 1 >= plan.accumulate {
@@ -429,7 +513,7 @@ impl<'a> Trainer<'a> {
 
         self.counters.iteration += 1;
         self.counters.batch += 1;
-        for (sum, item) in self.counters.loss_sums.iter_mut().zip(loss.items) {
+        for (sum, item) in self.counters.loss_sums.iter_mut().zip(items) {
             *sum = (f64::from_bits(*sum) + f64::from(item)).to_bits();
         }
         self.last_rates = plan.rates;
@@ -439,10 +523,10 @@ impl<'a> Trainer<'a> {
             batch: self.counters.batch,
             batches,
             iteration: self.counters.iteration,
-            pictures: batch.count,
-            instances: batch.targets.len(),
+            pictures: self.loader.pictures(self.counters.batch - 1),
+            instances,
             size: batch.size,
-            losses: loss.items,
+            losses: items,
             mean_losses: self.mean_losses(),
             rates: plan.rates,
             gradient_norm,
@@ -450,11 +534,91 @@ impl<'a> Trainer<'a> {
         self.announcer.announce(&Event::StepFinished(&report))
     }
 
-    /// Measures the averaged weights.
-    fn validate(&mut self) -> Result<Validation, Error> {
+    /// Forward, loss and backward; the gradients are added to those that wait. Gives the losses and the number of objects.
+    fn learn(&mut self, batch: &Batch) -> Result<([f32; 3], usize), Error> {
+        let classes = self.model.network().classes;
+        let heads = self.session.forward(&mut self.model, &batch.images)?;
+        let heads = Heads { boxes: heads.boxes, scores: heads.scores, images: heads.images, classes, size: batch.size };
+        let loss = self.loss.compute(&heads, &batch.targets, &self.gains)?;
+        if loss.is_finite() {
+            let (boxes, scores) = self.loss.gradients();
+            self.session.backward(&self.model, boxes, scores, &mut self.gradients)?;
+        }
+        self.keep_frozen();
+        Ok((loss.items, batch.targets.len()))
+    }
+
+    /// The same where other processes learn the rest of the batch: gradients and losses are those of all of it.
+    fn learn_share(&mut self, batch: &Batch) -> Result<([f32; 3], usize), Error> {
+        let (Some(group), Some((gradients, row))) = (&mut self.group, &mut self.share) else {
+            return self.learn(batch);
+        };
+        let synchronised = self.setup.settings.sync_bn;
+        let classes = self.model.network().classes;
+        let peers = synchronised.then_some(&mut **group as &mut dyn Peers);
+        let heads = self.session.forward_among(&mut self.model, (&batch.images).into(), peers)?;
+        let heads = Heads { boxes: heads.boxes, scores: heads.scores, images: heads.images, classes, size: batch.size };
+        let images = self.loader.pictures(self.counters.batch);
+        let loss = self.loss.compute_share(&heads, &batch.targets, &self.gains, images, |sum| {
+            let mut whole = [sum];
+            Peers::sum(&mut **group, &mut whole);
+            whole[0]
+        })?;
+        group.take_failure()?;
+        gradients.clear();
+        let (boxes, scores) = self.loss.gradients();
+        let peers = synchronised.then_some(&mut **group as &mut dyn Peers);
+        self.session.backward_among(&self.model, boxes, scores, gradients, peers)?;
+        group.take_failure()?;
+
+        row.clear();
+        gradients.to_row(row);
+        let figures = row.len();
+        let stop = f32::from(u8::from(self.stop.load(Ordering::Relaxed)));
+        row.extend(loss.items.into_iter().chain([batch.targets.len() as f32, stop]));
+        group.sum(row)?;
+        self.gradients.add_row(&row[..figures]);
+        let whole = &row[figures..];
+        let found = ([whole[0], whole[1], whole[2]], whole[3] as usize);
+        self.stop_agreed = whole[4] > 0.0;
+        self.keep_frozen();
+        Ok(found)
+    }
+
+    /// Gives frozen modules their running statistics back.
+    fn keep_frozen(&mut self) {
+        for (index, statistics) in &self.frozen_statistics {
+            self.model.tensor_mut(*index).copy_from_slice(statistics);
+        }
+    }
+
+    /// Gives all processes the state to start from; they check that they see the same.
+    fn start_together(&mut self) -> Result<(), Error> {
+        let Some(group) = &mut self.group else { return Ok(()) };
+        let settings = &self.setup.settings;
+        group.give(settings.to_yaml().into_bytes())?;
+        group.check_same("what it was asked for", &group::what_counts(settings))?;
+        group.check_same("the training data", &data::digest(&self.setup.training))?;
+        let state = training_state(&self.model, &self.ema, &self.optimiser, &self.gradients, &self.counters);
+        group.give(state::to_bytes(&state, &self.setup.training.names, self.setup.folder.path())?)?;
+        Ok(())
+    }
+
+    /// The leader says whether the run ends before its last epoch.
+    fn agree_on_end(&mut self, own: Option<Ending>) -> Result<Option<Ending>, Error> {
+        let Some(group) = &mut self.group else { return Ok(own) };
+        let endings = [None, Some(Ending::Patience), Some(Ending::Time)];
+        let own = endings.iter().position(|ending| *ending == own).unwrap_or_default();
+        let agreed = group.give(vec![own as u8])?;
+        Ok(agreed.first().and_then(|&at| endings.get(usize::from(at))).copied().flatten())
+    }
+
+    /// Measures the averaged weights, where that is this process's part.
+    fn validate(&mut self) -> Result<Option<Validation>, Error> {
         let (announcer, stop) = (&mut *self.announcer, self.stop);
-        self.measured.update(self.ema.model());
-        let measured = self.validator.run(&mut self.measured, |batch, batches| {
+        let Some(Measuring { validator, weights }) = &mut self.measuring else { return Ok(None) };
+        weights.update(self.ema.model());
+        let measured = validator.run(weights, |batch, batches| {
             announcer.announce(&Event::ValidationStep { batch, batches })?;
             Ok(!stop.load(Ordering::Relaxed))
         })?;
@@ -462,7 +626,7 @@ impl<'a> Trainer<'a> {
             Some((validation, found)) => {
                 self.announcer.announce(&Event::DetectionsFound(&found))?;
                 self.announcer.announce(&Event::ValidationFinished(&validation))?;
-                Ok(validation)
+                Ok(Some(validation))
             }
             // Its batches are learnt, only the measuring is left for the resumed run.
             None => Err(self.interrupt()?),
@@ -488,24 +652,26 @@ impl<'a> Trainer<'a> {
         if let Some(fitness) = improved {
             self.announcer.announce(&Event::BestImproved(Best { epoch: report.epoch, fitness }))?;
         }
-        let state = state(&self.model, &self.ema, &self.optimiser, &self.gradients, &self.counters);
+        let state = training_state(&self.model, &self.ema, &self.optimiser, &self.gradients, &self.counters);
         let event = Event::EpochFinished { report: &report, state, improved: improved.is_some() };
         self.announcer.announce(&event)?;
         // The epoch is saved: a stop that came while it was measured or saved loses nothing.
-        if self.stop.load(Ordering::Relaxed) && self.counters.epoch < self.setup.settings.epochs {
+        let decides = self.group.as_ref().is_none_or(|group| group.rank() == 0);
+        if decides && self.stop.load(Ordering::Relaxed) && self.counters.epoch < self.setup.settings.epochs {
             return Err(Error::Interrupted { folder: Some(self.setup.folder.path().to_owned()) });
         }
         Ok(())
     }
 
     fn check_stop(&mut self) -> Result<(), Error> {
-        if self.stop.load(Ordering::Relaxed) { Err(self.interrupt()?) } else { Ok(()) }
+        let stop = if self.group.is_some() { self.stop_agreed } else { self.stop.load(Ordering::Relaxed) };
+        if stop { Err(self.interrupt()?) } else { Ok(()) }
     }
 
     /// Saves all and gives the error that ends the run.
     fn interrupt(&mut self) -> Result<Error, Error> {
         self.counters.seconds = self.seconds().to_bits();
-        let state = state(&self.model, &self.ema, &self.optimiser, &self.gradients, &self.counters);
+        let state = training_state(&self.model, &self.ema, &self.optimiser, &self.gradients, &self.counters);
         self.announcer.announce(&Event::Interrupted { state })?;
         Ok(Error::Interrupted { folder: Some(self.setup.folder.path().to_owned()) })
     }
@@ -527,10 +693,11 @@ impl<'a> Trainer<'a> {
         if self.best_validation.is_some() || self.counters.best().is_none() {
             return Ok(self.best_validation.take().or(self.last_validation.take()));
         }
+        let Some(Measuring { validator, weights }) = &mut self.measuring else { return Ok(None) };
         let path = self.setup.folder.weights()?.join("best.pt");
         let best = yolo11_checkpoint::load(&path)?;
-        self.measured.update(&best.model);
-        let Some((validation, found)) = self.validator.run(&mut self.measured, |_, _| Ok(true))? else {
+        weights.update(&best.model);
+        let Some((validation, found)) = validator.run(weights, |_, _| Ok(true))? else {
             return Ok(None);
         };
         self.announcer.announce(&Event::DetectionsFound(&found))?;
@@ -547,7 +714,7 @@ impl<'a> Trainer<'a> {
     }
 }
 
-fn state<'a>(
+fn training_state<'a>(
     model: &'a Model,
     ema: &'a Ema,
     optimiser: &'a Optimiser,
