@@ -85,13 +85,13 @@ fn distance(a: &SavedTraining, b: &SavedTraining) -> f32 {
 fn several_processes_learn_what_one_would() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let alone = command(folder, &["name=alone"]).output().unwrap();
+    let alone = command(folder, &["epochs=1", "name=alone"]).output().unwrap();
     assert!(alone.status.success(), "{}", text(&alone.stderr));
     let wanted = figures(folder, "alone");
-    assert_eq!(wanted.len(), 3);
+    assert_eq!(wanted.len(), 1);
     for size in [2, 3] {
         let name = format!("of{size}");
-        let ended = ends(start_all(folder, &[&format!("name={name}")], size));
+        let ended = ends(start_all(folder, &["epochs=1", &format!("name={name}")], size));
         for (rank, output) in ended.iter().enumerate() {
             assert!(output.status.success(), "process {rank}: {}", text(&output.stderr));
             // Only the leader tells.
@@ -102,17 +102,18 @@ fn several_processes_learn_what_one_would() {
         assert!(text(&ended[0].stdout).contains("mAP50"), "{}", text(&ended[0].stdout));
         for (epoch, (row, wanted)) in figures(folder, &name).iter().zip(&wanted).enumerate() {
             for (figure, wanted) in row.iter().zip(wanted) {
-                // Sums in another order: the first steps agree to rounding, from there on it grows.
-                assert!((figure / wanted - 1.0).abs() < 2e-3, "epoch {epoch} with {size}: {row:?}, alone {wanted:?}");
+                // Sums in another order: an epoch agrees to rounding, which grows from there on.
+                assert!((figure / wanted - 1.0).abs() < 5e-5, "epoch {epoch} with {size}: {row:?}, alone {wanted:?}");
             }
         }
         let distance = distance(&saved(folder, "alone"), &saved(folder, &name));
-        assert!(distance < 2e-3, "{size} processes: parameters differ by {distance}");
+        assert!(distance < 2e-5, "{size} processes: parameters differ by {distance}");
     }
     // Without common statistics they learn something else: the comparison above can fail.
-    let apart = ends(start_all(folder, &["name=apart", "sync_bn=false"], 2));
+    let apart = ends(start_all(folder, &["epochs=1", "name=apart", "sync_bn=false"], 2));
     assert!(apart.iter().all(|output| output.status.success()));
-    assert!(distance(&saved(folder, "alone"), &saved(folder, "apart")) > 5e-3);
+    let distance = distance(&saved(folder, "alone"), &saved(folder, "apart"));
+    assert!(distance > 5e-4, "with statistics of their own: {distance}");
 }
 
 fn wait_for(what: &str, is_there: impl Fn() -> bool) {
