@@ -176,7 +176,10 @@ fn a_process_that_dies_and_one_with_another_command_are_told() {
     let ended = ends(vec![leader, start(folder, &["name=other", "epochs=9"], (1, 2, port))]);
     assert_eq!(ended[1].status.code(), Some(3));
     let told = text(&ended[1].stderr);
-    assert!(told.contains("process 1: what it was asked for differs from that of process 0: epochs=9, there epochs=3"), "{told}");
+    assert!(
+        told.contains("process 1: what it was asked for differs from that of process 0: epochs=9, there epochs=3"),
+        "{told}"
+    );
     assert_eq!(ended[0].status.code(), Some(1));
     assert!(text(&ended[0].stderr).contains("it ended: process 1: what it was asked for differs"), "{:?}", ended[0]);
 
