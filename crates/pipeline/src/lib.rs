@@ -23,6 +23,7 @@ pub mod sources;
 pub mod state;
 mod tiles;
 pub mod train;
+mod trainer;
 pub mod val;
 pub mod validation;
 pub mod video;
