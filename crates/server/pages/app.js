@@ -52,6 +52,7 @@ function follow() {
 function signedIn(user) {
   login = { ...login, user: user || "a token" };
   const out = document.getElementById("sign-out");
+  fill(out, icon("out"), h("span", {}, "Sign out"));
   out.hidden = false;
   set(out, { title: `Signed in as ${login.user}` });
   follow();

@@ -10,7 +10,7 @@ const FITNESS = "metrics/mAP50-95B";
 /** What of a run can be registered, each with a name to choose it by and where it is: its logged models, then folders that hold weights. */
 export async function candidates(run) {
   const models = await Promise.all(run.models.map((id) => api.loggedModel(id).catch(() => null)));
-  const found = models.filter(Boolean).map(({ info }) => ({ text: `${info.name}, as it was logged for other programs`, source: `models:/${info.model_id}`, model: info.model_id }));
+  const found = models.filter(Boolean).map(({ info }) => ({ text: `the logged model ${info.name}`, source: `models:/${info.model_id}`, model: info.model_id }));
   const files = await api.artifacts(run.id);
   const folders = files.filter((file) => file.folder && file.path !== "images");
   const inside = await Promise.all(folders.map((folder) => api.artifacts(run.id, folder.path)));
@@ -56,7 +56,7 @@ export async function register(run, done) {
       if (!model) throw new Error("A model needs a name.");
       const { source, model: logged } = found[Number(which.value)];
       const best = await fitness(run);
-      await api.createModel(model);
+      if (!models.some((one) => one.name === model)) await api.createModel(model);
       done(await api.createVersion(model, { source, run_id: run.id, model_id: logged, tags: best === null ? [] : [{ key: FITNESS, value: String(best) }] }));
       return true;
     } catch (error) {
