@@ -24,11 +24,22 @@ enum Column {
     Lists(HashMap<i64, Vec<String>>),
 }
 
-/// The experiments that are searched, as a condition on a column and its value.
+/// The runs that are looked at, as a condition on a column and its value: those of experiments, or few by their numbers.
 #[derive(Clone, Copy)]
 struct Searched<'a> {
-    condition: &'a str,
+    column: &'static str,
+    condition: &'static str,
     value: Value<'a>,
+}
+
+impl<'a> Searched<'a> {
+    /// Those of `left`, a list of numbers, unless it is empty; `among` is the condition for a list.
+    fn narrowed(self, among: &'static str, left: &'a str) -> Searched<'a> {
+        match left {
+            "" => self,
+            left => Searched { column: "r.id", condition: among, value: Value::Text(left) },
+        }
+    }
 }
 
 /// `runs/search`, as the text of the answer: it may be long.
@@ -45,8 +56,8 @@ pub fn search(store: &mut Store<'_>, request: &Request) -> Result<Vec<u8>, ApiEr
     let list = numbers(ids.iter().copied());
     let searched = match ids.as_slice() {
         // The database takes the runs of one in their order from an index.
-        [one] => Searched { condition: "= ?", value: Value::Int(*one) },
-        _ => Searched { condition: store.among(), value: Value::Text(&list) },
+        [one] => Searched { column: "r.experiment", condition: "= ?", value: Value::Int(*one) },
+        _ => Searched { column: "r.experiment", condition: store.among(), value: Value::Text(&list) },
     };
     let token = request.text("page_token")?;
     let (page, next) = if clauses.is_empty() && orders.is_empty() {
@@ -81,8 +92,8 @@ fn all(searched: Searched<'_>, view: View) -> String {
         View::All => format!("IN ('{ACTIVE}', '{DELETED}')"),
     };
     format!(
-        "SELECT r.id FROM runs r WHERE r.experiment {} AND r.lifecycle_stage {stage} ORDER BY r.start_time DESC, r.run_id",
-        searched.condition
+        "SELECT r.id FROM runs r WHERE {} {} AND r.lifecycle_stage {stage} ORDER BY r.start_time DESC, r.run_id",
+        searched.column, searched.condition
     )
 }
 
@@ -112,21 +123,20 @@ fn found(
     orders: &[(Key, bool)],
 ) -> Result<Vec<i64>, ApiError> {
     let mut found = store.db.all(&all(searched, view), values![searched.value], |row| row.int(0))?;
-    let mut columns: HashMap<&Key, Column> = HashMap::new();
-    for key in clauses.iter().map(|clause| &clause.key).chain(orders.iter().map(|(key, _)| key)) {
-        if !columns.contains_key(key) {
-            columns.insert(key, read_column(store, key, searched)?);
-        }
-    }
+    let few = found.len() / 4;
     for clause in clauses {
-        let Some(column) = columns.get(&clause.key) else { continue };
-        found.retain(|run| holds(*run, clause, column));
+        let left = if found.len() < few { numbers(found.iter().copied()) } else { String::new() };
+        let column = read_column(store, &clause.key, searched.narrowed(store.among(), &left))?;
+        found.retain(|run| holds(*run, clause, &column));
+    }
+    let left = if found.len() < few { numbers(found.iter().copied()) } else { String::new() };
+    let mut columns = Vec::new();
+    for (key, ascending) in orders {
+        columns.push((read_column(store, key, searched.narrowed(store.among(), &left))?, *ascending));
     }
     // Where orders leave runs alike, they stay as they were.
     found.sort_by(|a, b| {
-        let steps = orders.iter().map(|(key, ascending)| {
-            columns.get(key).map_or(Ordering::Equal, |column| compare(*a, *b, *ascending, column))
-        });
+        let steps = columns.iter().map(|(column, ascending)| compare(*a, *b, *ascending, column));
         steps.fold(Ordering::Equal, Ordering::then)
     });
     Ok(found)
@@ -193,12 +203,10 @@ fn orders(texts: &[String]) -> Result<Vec<(Key, bool)>, ApiError> {
 }
 
 fn read_column(store: &mut Store<'_>, key: &Key, searched: Searched<'_>) -> Result<Column, ApiError> {
-    let condition = searched.condition;
+    let condition = format!("{} {}", searched.column, searched.condition);
     let values = values![searched.value, &key.name];
     let joined = |columns: &str, table: &str| {
-        format!(
-            "SELECT t.run, {columns} FROM runs r JOIN {table} t ON t.run = r.id WHERE r.experiment {condition} AND t.name = ?"
-        )
+        format!("SELECT t.run, {columns} FROM runs r JOIN {table} t ON t.run = r.id WHERE {condition} AND t.name = ?")
     };
     match key.entity {
         Entity::Metric => {
@@ -219,7 +227,7 @@ fn read_column(store: &mut Store<'_>, key: &Key, searched: Searched<'_>) -> Resu
         Entity::Attribute => read_attribute(store, &key.name, searched),
         Entity::Dataset => {
             let mut column: HashMap<i64, Vec<String>> = HashMap::new();
-            let sql = format!("{} JOIN runs r ON r.id = i.run WHERE r.experiment {condition}", datasets::INPUTS);
+            let sql = format!("{} JOIN runs r ON r.id = i.run WHERE {condition}", datasets::INPUTS);
             store.db.read(&sql, values![searched.value], &mut |row| {
                 let input = datasets::read_input(row);
                 let context =
@@ -239,7 +247,7 @@ fn read_column(store: &mut Store<'_>, key: &Key, searched: Searched<'_>) -> Resu
 /// An attribute; `name` is one that [`attribute`] gives and [`check`] or [`orders`] let pass.
 fn read_attribute(store: &mut Store<'_>, name: &str, searched: Searched<'_>) -> Result<Column, ApiError> {
     let column = if name == "run_name" { "name" } else { name };
-    let sql = format!("SELECT r.id, r.{column} FROM runs r WHERE r.experiment {}", searched.condition);
+    let sql = format!("SELECT r.id, r.{column} FROM runs r WHERE {} {}", searched.column, searched.condition);
     let values = values![searched.value];
     if matches!(name, "start_time" | "end_time") {
         let mut times = HashMap::new();
