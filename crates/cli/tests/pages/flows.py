@@ -69,7 +69,7 @@ def every_page_in_every_look(browser, ids, pictures):
             look(page, name)
         browser.go(page, pages["run"])
         page.get_by_role("button", name="Register…").click()
-        expect(page.get_by_role("dialog").get_by_label("Model")).to_be_focused()
+        expect(page.get_by_role("dialog").get_by_label("Model", exact=True)).to_be_focused()
         look(page, "register")
         page.context.close()
     assert not broken, "\n".join(broken)
