@@ -54,7 +54,7 @@ pub use error::Error;
 pub use model::{Transfer, transfer};
 pub use pt::{save_pt, save_state_dict};
 pub use safetensors_format::{Precision, save_safetensors, save_safetensors_as};
-pub use state::{Array, State, load_state, save_state, state_from_bytes};
+pub use state::{Array, State, load_state, save_state, state_from_bytes, state_to_bytes};
 pub use value::Value;
 
 use archive::Archive;

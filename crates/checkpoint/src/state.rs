@@ -34,6 +34,23 @@ pub struct Array {
 /// Writes a training state in safetensors format, atomically; every bit of every value is kept. An [`Error::Unwritable`] names an
 /// array whose shape and values disagree.
 pub fn save_state(path: &Path, state: &State) -> Result<(), Error> {
+    let entries = entries(path, state)?;
+    atomic::write(path, |writer| safetensors_format::write(writer, &state.metadata, &entries))
+}
+
+/// The bytes that [`save_state`] writes, for someone who is to read them by [`state_from_bytes`]; `path` is what errors call them.
+pub fn state_to_bytes(state: &State, path: &Path) -> Result<Vec<u8>, Error> {
+    let entries = entries(path, state)?;
+    let mut bytes = Vec::new();
+    safetensors_format::write(&mut bytes, &state.metadata, &entries).map_err(|source| Error::Io {
+        path: path.to_path_buf(),
+        action: "cannot write",
+        source,
+    })?;
+    Ok(bytes)
+}
+
+fn entries<'a>(path: &Path, state: &'a State) -> Result<Vec<Entry<'a>>, Error> {
     let mut entries = Vec::with_capacity(state.tensors.len());
     for (name, array) in &state.tensors {
         if elements(&array.shape) != Some(array.values.len()) || name == "__metadata__" {
@@ -42,7 +59,7 @@ pub fn save_state(path: &Path, state: &State) -> Result<(), Error> {
         }
         entries.push(Entry { name, shape: &array.shape, values: &array.values, encoding: Encoding::F32 });
     }
-    atomic::write(path, |writer| safetensors_format::write(writer, &state.metadata, &entries))
+    Ok(entries)
 }
 
 /// Reads what [`save_state`] wrote. Errors name the file and the part of it that is missing or damaged.

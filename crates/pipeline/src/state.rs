@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use yolo11_checkpoint::{Array, State, load_state, save_state};
+use yolo11_checkpoint::{Array, State, load_state, save_state, state_from_bytes, state_to_bytes};
 use yolo11_engine::{Ema, EmaSettings, Gradients, Optimiser};
 use yolo11_network::{Model, Network, Scale};
 
@@ -35,6 +35,15 @@ pub struct SavedTraining {
 
 /// Writes a training state, atomically.
 pub fn save(path: &Path, state: &TrainingState, settings_yaml: &str, names: &[String]) -> Result<(), Error> {
+    Ok(save_state(path, &file_of(state, settings_yaml, names))?)
+}
+
+/// What [`save`] writes, for other processes; `path` is what errors call it.
+pub(crate) fn to_bytes(state: &TrainingState, names: &[String], path: &Path) -> Result<Vec<u8>, Error> {
+    Ok(state_to_bytes(&file_of(state, "", names), path)?)
+}
+
+fn file_of(state: &TrainingState, settings_yaml: &str, names: &[String]) -> State {
     let network = state.model.network();
     let mut file = State::default();
     let texts = [
@@ -62,12 +71,20 @@ pub fn save(path: &Path, state: &TrainingState, settings_yaml: &str, names: &[St
     for (name, values) in state.optimiser.state() {
         file.tensors.insert(format!("optimiser/{name}"), Array { shape: vec![values.len()], values: values.to_vec() });
     }
-    Ok(save_state(path, &file)?)
+    file
 }
 
 /// Reads a training state.
 pub fn load(path: &Path) -> Result<SavedTraining, Error> {
-    let file = load_state(path)?;
+    read(load_state(path)?, path)
+}
+
+/// Reads what [`to_bytes`] gave.
+pub(crate) fn from_bytes(bytes: &[u8], path: &Path) -> Result<SavedTraining, Error> {
+    read(state_from_bytes(bytes, path)?, path)
+}
+
+fn read(file: State, path: &Path) -> Result<SavedTraining, Error> {
     let text = |key: &str| {
         file.metadata.get(key).cloned().ok_or_else(|| damaged(path, &format!("it does not tell its `{key}`")))
     };
