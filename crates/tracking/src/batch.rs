@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use serde_json::json;
 
@@ -15,10 +14,6 @@ use crate::shipper::Shipper;
 
 /// Calls on their way at the same time while a backlog of metrics is shipped: the server's workers share it.
 const AT_ONCE: usize = 4;
-
-/// Time between the first calls of a round. Connections that come at once are all taken in by the worker that wakes first, and the others
-/// of the server have nothing to do; one that has begun to work is slower at the door.
-const APART: Duration = Duration::from_millis(20);
 
 /// Most batches of a round: what a crash of this process may send a second time.
 const MOST_BATCHES: usize = 16;
@@ -75,11 +70,8 @@ impl Round {
             }
         };
         std::thread::scope(|scope| {
-            for number in 1..AT_ONCE.min(left.len()) {
-                scope.spawn(move || {
-                    std::thread::sleep(APART * number as u32);
-                    work();
-                });
+            for _ in 1..AT_ONCE.min(left.len()) {
+                scope.spawn(work);
             }
             work();
         });
