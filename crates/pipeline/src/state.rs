@@ -1,8 +1,9 @@
 //! The full state of a training as a file: what [`TrainingState`] holds, bit for bit.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use yolo11_checkpoint::{Array, State, load_state, save_state};
+use yolo11_checkpoint::{StateArray, StateFile, save_state};
 use yolo11_engine::{Ema, EmaSettings, Gradients, Optimiser};
 use yolo11_network::{Model, Network, Scale};
 
@@ -30,13 +31,13 @@ pub struct SavedTraining {
     pub names: Vec<String>,
     optimiser_kind: String,
     optimiser_steps: u64,
-    file: State,
+    /// Where the optimiser's moments still lie.
+    file: StateFile<'static>,
 }
 
 /// Writes a training state, atomically.
 pub fn save(path: &Path, state: &TrainingState, settings_yaml: &str, names: &[String]) -> Result<(), Error> {
     let network = state.model.network();
-    let mut file = State::default();
     let texts = [
         ("format", FORMAT.to_owned()),
         ("scale", network.scale.letter().to_string()),
@@ -47,29 +48,33 @@ pub fn save(path: &Path, state: &TrainingState, settings_yaml: &str, names: &[St
         ("optimiser_steps", state.optimiser.steps().to_string()),
         ("ema_updates", state.ema.updates().to_string()),
     ];
-    file.metadata.extend(texts.map(|(key, text)| (key.to_owned(), text)));
+    let texts: BTreeMap<String, String> = texts.map(|(key, text)| (key.to_owned(), text)).into();
+    let mut arrays = Vec::new();
     for (index, spec) in network.tensors().iter().enumerate() {
-        let mut add = |part: &str, values: &[f32]| {
-            file.tensors
-                .insert(format!("{part}/{}", spec.name), Array { shape: spec.shape.clone(), values: values.to_vec() });
+        let array = |part: &str, values| StateArray {
+            name: format!("{part}/{}", spec.name),
+            shape: spec.shape.clone(),
+            values,
         };
-        add("model", state.model.tensor(index));
-        add("ema", state.ema.model().tensor(index));
+        arrays.push(array("model", state.model.tensor(index)));
+        arrays.push(array("ema", state.ema.model().tensor(index)));
         if state.counters.waiting > 0 && spec.kind.is_parameter() {
-            add("gradients", state.gradients.tensor(index));
+            arrays.push(array("gradients", state.gradients.tensor(index)));
         }
     }
-    for (name, values) in state.optimiser.state() {
-        file.tensors.insert(format!("optimiser/{name}"), Array { shape: vec![values.len()], values: values.to_vec() });
-    }
-    Ok(save_state(path, &file)?)
+    arrays.extend(state.optimiser.state().map(|(name, values)| StateArray {
+        name: format!("optimiser/{name}"),
+        shape: vec![values.len()],
+        values,
+    }));
+    Ok(save_state(path, &texts, &arrays)?)
 }
 
 /// Reads a training state.
 pub fn load(path: &Path) -> Result<SavedTraining, Error> {
-    let file = load_state(path)?;
+    let file = StateFile::open(path)?;
     let text = |key: &str| {
-        file.metadata.get(key).cloned().ok_or_else(|| damaged(path, &format!("it does not tell its `{key}`")))
+        file.metadata().get(key).cloned().ok_or_else(|| damaged(path, &format!("it does not tell its `{key}`")))
     };
     if text("format")? != FORMAT {
         return Err(damaged(path, "it was written by another version of this program"));
@@ -83,20 +88,11 @@ pub fn load(path: &Path) -> Result<SavedTraining, Error> {
     let scale = scale.ok_or_else(|| damaged(path, "`scale` is none of n, s, m, l, x"))?;
     let network = Network::yolo11(scale, names.len().max(1));
 
-    let mut model = Model::initialise(&network, 0);
+    let mut model = Model::zeros(&network);
     let mut average = model.clone();
     let mut gradients = Gradients::zeros(&network);
     for (index, spec) in network.tensors().iter().enumerate() {
-        let take = |part: &str, values: &mut [f32]| {
-            let name = format!("{part}/{}", spec.name);
-            match file.tensors.get(&name) {
-                Some(array) if array.values.len() == values.len() => {
-                    values.copy_from_slice(&array.values);
-                    Ok(())
-                }
-                _ => Err(damaged(path, &format!("`{name}` is missing or of another size"))),
-            }
-        };
+        let take = |part: &str, values: &mut [f32]| file.read(&format!("{part}/{}", spec.name), values);
         take("model", model.tensor_mut(index))?;
         take("ema", average.tensor_mut(index))?;
         if counters.waiting > 0 && spec.kind.is_parameter() {
@@ -136,9 +132,8 @@ impl SavedTraining {
                 hint: "leave `optimizer` out when resuming".into(),
             });
         }
-        let find =
-            |name: &str| self.file.tensors.get(&format!("optimiser/{name}")).map(|array| array.values.as_slice());
-        optimiser.restore(self.optimiser_steps, find).map_err(|error| damaged(path, &error.to_string()))
+        let read = |name: &str, values: &mut [f32]| self.file.read(&format!("optimiser/{name}"), values);
+        Ok(optimiser.restore(self.optimiser_steps, read)?)
     }
 }
 
