@@ -6,13 +6,13 @@ use crate::bench::{Bench, apart, said, variable};
 
 /// Uses our best.pt as anyone would: measures, looks at a picture, exports, trains two epochs, measures again.
 const THERE: &str = r#"
-import json, sys
+import json, os, sys
 import torch
 torch.set_num_threads(2)
 from ultralytics import YOLO, settings
 settings.update({"sync": False, "mlflow": False})
 ours, picture = sys.argv[1:]
-common = dict(data="data.yaml", imgsz=320, device="cpu", workers=0, plots=False, verbose=False, project="there", exist_ok=True)
+common = dict(data="data.yaml", imgsz=320, device="cpu", workers=0, plots=False, verbose=False, project=os.path.abspath("there"), exist_ok=True)
 
 def measured(path):
     results = YOLO(path).val(batch=8, name="val", **common).results_dict

@@ -15,7 +15,7 @@ use crate::file::write_atomically;
 use crate::observers::Progress;
 use crate::run_folder::RunFolder;
 use crate::train::TrainOptions;
-use crate::val::{CategoryIds, validate};
+use crate::val::{CategoryIds, batch_size, validate};
 use crate::validation::Validator;
 use crate::weights::Loaded;
 use crate::{Announcer, Error, weights};
@@ -303,7 +303,7 @@ fn measure_elsewhere(
         announcer.add(Progress::new(settings.verbose));
         let split = validation_split(settings, loaded, &mut announcer)?;
         let is_fixed = backend.model().fixed_size.is_some();
-        let mut validator = Validator::new(split, settings, 1, is_fixed)?;
+        let mut validator = Validator::new(split, settings, batch_size(settings), is_fixed)?;
         let measured = validator.run(backend.as_mut(), |_, _| Ok(!stop.load(Ordering::Relaxed)))?;
         let (validation, _) = measured.ok_or(Error::Interrupted { folder: None })?;
         map50_95 = Some(validation.summary.map50_95);
