@@ -53,7 +53,7 @@ pub use error::Error;
 pub use model::{Transfer, transfer};
 pub use pt::{save_pt, save_state_dict};
 pub use safetensors_format::{Precision, save_safetensors, save_safetensors_as};
-pub use state::{StateArray, StateFile, save_state};
+pub use state::{StateArray, StateFile, save_state, state_to_bytes};
 pub use value::Value;
 
 use archive::Archive;

@@ -1,5 +1,6 @@
 //! Where a file's bytes come from. Only the parts that are asked for are read and held.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -16,7 +17,7 @@ pub(crate) struct Source<'a> {
 
 enum Bytes<'a> {
     File(RefCell<File>),
-    Memory(&'a [u8]),
+    Memory(Cow<'a, [u8]>),
 }
 
 impl<'a> Source<'a> {
@@ -26,8 +27,9 @@ impl<'a> Source<'a> {
         Ok(Source { bytes: Bytes::File(RefCell::new(file)), length })
     }
 
-    pub fn memory(bytes: &'a [u8]) -> Source<'a> {
-        Source { bytes: Bytes::Memory(bytes), length: bytes.len() as u64 }
+    pub fn memory(bytes: impl Into<Cow<'a, [u8]>>) -> Source<'a> {
+        let bytes = bytes.into();
+        Source { length: bytes.len() as u64, bytes: Bytes::Memory(bytes) }
     }
 
     pub fn length(&self) -> u64 {

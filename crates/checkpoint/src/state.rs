@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -27,6 +28,23 @@ pub struct StateArray<'a> {
 /// step, seed, configuration and the like as text. The file is safetensors, written atomically; every bit of every value is kept,
 /// and nothing is copied on the way. An [`Error::Unwritable`] names an array whose shape and values disagree.
 pub fn save_state(path: &Path, metadata: &BTreeMap<String, String>, arrays: &[StateArray]) -> Result<(), Error> {
+    let entries = entries(path, arrays)?;
+    atomic::write(path, |writer| safetensors_format::write(writer, metadata, &entries))
+}
+
+/// The bytes that [`save_state`] writes, for someone who is to read them by [`StateFile::from_bytes`]; `path` is what errors call them.
+pub fn state_to_bytes(
+    path: &Path,
+    metadata: &BTreeMap<String, String>,
+    arrays: &[StateArray],
+) -> Result<Vec<u8>, Error> {
+    let (entries, mut bytes) = (entries(path, arrays)?, Vec::new());
+    let written = safetensors_format::write(&mut bytes, metadata, &entries);
+    written.map_err(|source| Error::Io { path: path.to_path_buf(), action: "cannot write", source })?;
+    Ok(bytes)
+}
+
+fn entries<'a>(path: &Path, arrays: &'a [StateArray]) -> Result<Vec<Entry<'a>>, Error> {
     let mut entries = Vec::with_capacity(arrays.len());
     for StateArray { name, shape, values } in arrays {
         if elements(shape) != Some(values.len()) || name == "__metadata__" {
@@ -35,7 +53,7 @@ pub fn save_state(path: &Path, metadata: &BTreeMap<String, String>, arrays: &[St
         }
         entries.push(Entry { name, shape, values, encoding: Encoding::F32 });
     }
-    atomic::write(path, |writer| safetensors_format::write(writer, metadata, &entries))
+    Ok(entries)
 }
 
 /// What [`save_state`] wrote: the texts, and the arrays as they are asked for. Errors name the file and the part of it that is
@@ -56,7 +74,7 @@ impl StateFile<'static> {
 
 impl<'a> StateFile<'a> {
     /// As [`StateFile::open`], of a file in memory; `path` is what errors call it.
-    pub fn from_bytes(bytes: &'a [u8], path: &Path) -> Result<Self, Error> {
+    pub fn from_bytes(bytes: impl Into<Cow<'a, [u8]>>, path: &Path) -> Result<Self, Error> {
         StateFile::of(Source::memory(bytes), path)
     }
 

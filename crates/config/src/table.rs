@@ -151,6 +151,8 @@ settings! {
     workers: usize = default_workers(), Training, range Range::between(0.0, 256.0), default "cores - 1, from 1 to 8";
     /// Threads that compute; the result does not depend on it
     threads: usize = cores(), Training, range Range::between(1.0, 1024.0), default "all cores";
+    /// Where several processes train together: batch norm takes its statistics over the shares of all, so that they learn what one would
+    sync_bn: bool = true, Training, aliases ["sync_batchnorm"];
     /// Start of every random sequence: same seed, same run
     seed: u64 = 0, Training, range Range::between(0.0, 9_007_199_254_740_991.0);
     /// Epochs without a better fitness before training stops; 0 never stops

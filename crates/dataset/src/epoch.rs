@@ -59,7 +59,7 @@ struct Building {
 impl EpochIter {
     pub(crate) fn start(shared: Arc<Shared>, plan: Plan) -> Self {
         let settings = &shared.settings;
-        let batches = plan.order.len().div_ceil(settings.batch);
+        let batches = shared.batches();
         let workers = settings.workers.min(plan.order.len());
         let ahead = 2.max(1 + workers.div_ceil(settings.batch));
         let work = Arc::new(Work { shared, plan, progress: Mutex::default(), changed: Condvar::new(), ahead });
@@ -75,7 +75,7 @@ impl EpochIter {
     fn take(&mut self) -> Result<Batch, Error> {
         if self.threads.is_empty() {
             let building = Mutex::new(self.work.new_building(self.next));
-            for position in self.work.shared.positions(&self.work.plan, self.next) {
+            for position in self.work.shared.positions(self.next) {
                 self.work.make(position, &building, &mut self.scratch);
             }
             return building.into_inner().unwrap_or_else(PoisonError::into_inner).finish();
@@ -150,14 +150,20 @@ impl Work {
     /// The next position to work on, once its batch is near enough; None at the end.
     fn claim(&self) -> Option<(usize, Arc<Mutex<Building>>)> {
         let mut progress = lock(&self.progress);
+        let batch = self.shared.settings.batch;
         loop {
-            let position = progress.next;
-            if progress.stop || position >= self.plan.order.len() {
+            let number = progress.next / batch;
+            if progress.stop || number >= self.shared.batches() {
                 return None;
             }
-            let number = position / self.shared.settings.batch;
+            let share = self.shared.positions(number);
+            let position = progress.next.max(share.start);
+            if position >= share.end {
+                progress.next = (number + 1) * batch;
+                continue;
+            }
             if number < progress.taken + self.ahead {
-                progress.next += 1;
+                progress.next = position + 1;
                 let new = || Arc::new(Mutex::new(self.new_building(number)));
                 let building = progress.building.entry(number).or_insert_with(new).clone();
                 return Some((position, building));
@@ -168,13 +174,13 @@ impl Work {
 
     fn new_building(&self, number: usize) -> Building {
         let shape = self.shared.shape(&self.plan, number);
-        let count = self.shared.positions(&self.plan, number).len();
+        let count = self.shared.positions(number).len();
         Building::new(self.shared.buffer(count * shape[0] * shape[1] * 3), shape, count)
     }
 
     /// Makes the sample at a position and puts it into its batch; true when that was the batch's last.
     fn make(&self, position: usize, building: &Mutex<Building>, scratch: &mut Scratch) -> bool {
-        let slot = position % self.shared.settings.batch;
+        let slot = position - self.shared.positions(position / self.shared.settings.batch).start;
         let shape = lock(building).shape;
         let bytes = shape[0] * shape[1] * 3;
         let mut pixels = std::mem::take(&mut scratch.sample);

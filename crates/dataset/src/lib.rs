@@ -52,6 +52,6 @@ pub use epoch::EpochIter;
 pub use error::{Error, Finding};
 pub use labels::{Label, label_path};
 pub use letterbox::{FILL, Letterbox, letterbox};
-pub use loader::{Batch, Cache, Loader, LoaderSettings, Sample};
+pub use loader::{Batch, Cache, Loader, LoaderSettings, Sample, Share};
 pub use scan::{ImageEntry, ScanOptions, Split};
 pub use statistics::{Shapes, Spread, Statistics};

@@ -55,6 +55,27 @@ pub struct LoaderSettings {
     pub scale_up: bool,
     /// Number of epochs of the whole training, to know when `close_mosaic` begins; None: never.
     pub epochs: Option<usize>,
+    /// Which part of every batch is made here: all of it, unless others make the rest.
+    pub share: Share,
+}
+
+/// One of the equal parts that a batch is cut into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Which one, from 0.
+    pub part: usize,
+    /// Of how many.
+    pub of: usize,
+}
+
+impl Share {
+    /// The whole batch.
+    pub const ALL: Share = Share { part: 0, of: 1 };
+
+    /// Where the part lies in a batch of `count` pictures.
+    pub fn slots(self, count: usize) -> std::ops::Range<usize> {
+        count * self.part / self.of..count * (self.part + 1) / self.of
+    }
 }
 
 impl LoaderSettings {
@@ -77,6 +98,7 @@ impl LoaderSettings {
             stride: 32,
             scale_up: true,
             epochs: None,
+            share: Share::ALL,
         }
     }
 
@@ -84,6 +106,10 @@ impl LoaderSettings {
         let fault = |message: String, hint: &str| Err(Error::Settings { message, hint: hint.into() });
         if self.batch == 0 {
             return fault("batch=0 is out of range".into(), "choose at least 1");
+        }
+        if self.batch < self.share.of {
+            let message = format!("batch={} cannot be shared by {} processes", self.batch, self.share.of);
+            return fault(message, "a batch is that of all processes together: choose one picture each at least");
         }
         if self.stride == 0 || self.size == 0 || !self.size.is_multiple_of(self.stride) {
             let nearest = self.size.div_ceil(self.stride.max(1)).max(1) * self.stride.max(1);
@@ -175,7 +201,12 @@ impl Loader {
 
     /// Number of batches of an epoch. An evaluation may give fewer where pictures turn out unreadable.
     pub fn batches(&self) -> usize {
-        self.shared.fixed_order.len().div_ceil(self.shared.settings.batch)
+        self.shared.batches()
+    }
+
+    /// Pictures of a batch, counted from 0, over all its shares.
+    pub fn pictures(&self, batch: usize) -> usize {
+        self.shared.pictures(batch)
     }
 
     /// The split that batches are made of.
@@ -236,15 +267,26 @@ impl Shared {
             return [settings.size; 2];
         }
         let images = &self.store.split.images;
-        let ratios: Vec<f64> =
-            self.positions(plan, batch).map(|at| aspect(images[plan.order[at] as usize].size)).collect();
+        let ratios: Vec<f64> = self.positions(batch).map(|at| aspect(images[plan.order[at] as usize].size)).collect();
         batch_shape(&ratios, settings.size, settings.stride)
     }
 
-    /// Positions in the order that a batch covers.
-    pub fn positions(&self, plan: &Plan, batch: usize) -> std::ops::Range<usize> {
+    /// Number of batches. A last one that has not a picture for every share is left out.
+    pub fn batches(&self) -> usize {
+        let (pictures, settings) = (self.fixed_order.len(), &self.settings);
+        let rest = pictures % settings.batch;
+        pictures / settings.batch + usize::from(rest > 0 && rest >= settings.share.of)
+    }
+
+    fn pictures(&self, batch: usize) -> usize {
+        self.settings.batch.min(self.fixed_order.len().saturating_sub(batch * self.settings.batch))
+    }
+
+    /// Positions in the order that the share of a batch covers.
+    pub fn positions(&self, batch: usize) -> std::ops::Range<usize> {
         let start = batch * self.settings.batch;
-        start..(start + self.settings.batch).min(plan.order.len())
+        let slots = self.settings.share.slots(self.pictures(batch));
+        start + slots.start..start + slots.end
     }
 
     /// A buffer of this many bytes, with any content.

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use common::{folder, rectangles};
 use yolo11_dataset::{
-    Augmentation, Batch, Cache, DatasetDescription, Error, FILL, Loader, LoaderSettings, ScanOptions, Split, SplitName,
+    Augmentation, Batch, Cache, DatasetDescription, Error, FILL, Loader, LoaderSettings, ScanOptions, Share, Split,
+    SplitName,
 };
 
 fn split(file: &Path) -> Arc<Split> {
@@ -80,6 +81,36 @@ fn batches_do_not_depend_on_workers_or_caches() {
         expected[0].iter().flat_map(|batch| &batch.samples).map(|sample| sample.index).collect();
     indices.sort_unstable();
     assert_eq!(indices, (0..22).collect::<Vec<_>>());
+}
+
+#[test]
+fn shares_put_together_are_the_whole_batch() {
+    let root = folder();
+    let split = split(&rectangles(root.path(), 22));
+    let settings =
+        |workers| LoaderSettings { augment: Some(everything()), workers, seed: 7, ..LoaderSettings::training(5, 128) };
+    let whole = batches(&split, settings(0), 1);
+    assert_eq!(whole.iter().map(|batch| batch.count).collect::<Vec<_>>(), [5, 5, 5, 5, 2]);
+    for of in [2, 3, 5] {
+        let shares: Vec<Vec<Batch>> = (0..of)
+            .map(|part| batches(&split, LoaderSettings { share: Share { part, of }, ..settings(part % 3) }, 1))
+            .collect();
+        // Two pictures are no batch for three.
+        let expected = if of == 2 { 5 } else { 4 };
+        for part in &shares {
+            assert_eq!(part.len(), expected);
+            assert!(part.iter().all(|batch| batch.count > 0));
+        }
+        for (number, batch) in whole.iter().enumerate().take(expected) {
+            let images: Vec<u8> = shares.iter().flat_map(|part| part[number].images.clone()).collect();
+            assert!(images == batch.images, "batch {number} of {of} shares");
+            let boxes = |batch: &Batch| batch.targets.iter().map(|target| target.bbox).collect::<Vec<_>>();
+            assert_eq!(shares.iter().flat_map(|part| boxes(&part[number])).collect::<Vec<_>>(), boxes(batch));
+        }
+    }
+    let few = LoaderSettings { share: Share { part: 0, of: 6 }, ..settings(0) };
+    let text = Loader::new(split.clone(), few).err().unwrap().to_string();
+    assert!(text.starts_with("batch=5 cannot be shared by 6 processes\nhint: "), "{text}");
 }
 
 #[test]

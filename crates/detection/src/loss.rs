@@ -74,12 +74,25 @@ impl LossWorkspace {
     ///
     /// A head that holds an infinite or undefined value anywhere gives a loss that is not finite; its gradients mean nothing.
     pub fn compute(&mut self, heads: &Heads, targets: &[Target], gains: &Gains) -> Result<Loss, Error> {
-        self.run(heads, targets, gains, true)
+        self.run(heads, targets, gains, true, heads.images, |sum| sum)
+    }
+
+    /// The same for a share of a batch of `images` pictures in all. `whole` makes of the sum of this share's soft targets that of the
+    /// whole batch. Loss and gradients are this share's part: over all shares they are to be added up.
+    pub fn compute_share(
+        &mut self,
+        heads: &Heads,
+        targets: &[Target],
+        gains: &Gains,
+        images: usize,
+        whole: impl FnOnce(f64) -> f64,
+    ) -> Result<Loss, Error> {
+        self.run(heads, targets, gains, true, images, whole)
     }
 
     /// Loss of a batch without gradients, for validation; those of the last [`LossWorkspace::compute`] stay.
     pub fn evaluate(&mut self, heads: &Heads, targets: &[Target], gains: &Gains) -> Result<Loss, Error> {
-        self.run(heads, targets, gains, false)
+        self.run(heads, targets, gains, false, heads.images, |sum| sum)
     }
 
     /// Gradients of the last computed total: by the boxes `[image, anchor, 64]` and the scores `[image, anchor, class]`.
@@ -87,7 +100,15 @@ impl LossWorkspace {
         (&self.box_gradient, &self.score_gradient)
     }
 
-    fn run(&mut self, heads: &Heads, targets: &[Target], gains: &Gains, gradients: bool) -> Result<Loss, Error> {
+    fn run(
+        &mut self,
+        heads: &Heads,
+        targets: &[Target],
+        gains: &Gains,
+        gradients: bool,
+        batch: usize,
+        whole: impl FnOnce(f64) -> f64,
+    ) -> Result<Loss, Error> {
         heads.check()?;
         check_targets(heads, targets)?;
         let anchors = heads.anchors();
@@ -100,9 +121,9 @@ impl LossWorkspace {
             assignment.assign(boxes, scores, heads.classes, heads.size, &levels, own);
         });
         let soft_targets: f64 = self.images.iter().map(ImageAssignment::soft_target_sum).sum();
-        let normaliser = soft_targets.max(1.0);
+        let normaliser = whole(soft_targets).max(1.0);
         // What each part is multiplied by in the total.
-        let batch = heads.images as f64;
+        let batch = batch as f64;
         let scale = [gains.box_loss, gains.class_loss, gains.dfl_loss].map(|gain| f64::from(gain) / normaliser);
         let by_total = scale.map(|scale| (scale * batch) as f32);
 

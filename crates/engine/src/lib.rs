@@ -112,6 +112,18 @@ impl Gradients {
         self.tensors.iter_mut().for_each(|tensor| tensor.fill(0.0));
     }
 
+    /// All values in one row, in the order of the tensors.
+    pub fn to_row(&self, row: &mut Vec<f32>) {
+        self.tensors.iter().for_each(|tensor| row.extend(tensor));
+    }
+
+    /// Adds values that stand in one row, as [`Gradients::to_row`] gives them.
+    pub fn add_row(&mut self, row: &[f32]) {
+        for (value, added) in self.tensors.iter_mut().flatten().zip(row) {
+            *value += added;
+        }
+    }
+
     /// Gradient of the tensor at a position of [`Network::tensors`].
     pub fn tensor(&self, index: usize) -> &[f32] {
         &self.tensors[index]
@@ -121,6 +133,13 @@ impl Gradients {
     pub fn tensor_mut(&mut self, index: usize) -> &mut [f32] {
         &mut self.tensors[index]
     }
+}
+
+/// Those who learn the other shares of a batch at the same time.
+pub trait Peers {
+    /// Adds up figures over all shares; afterwards everyone holds the same sums. Where that cannot be done they stay as they are, and whoever
+    /// made the peers must not use what is computed from them.
+    fn sum(&mut self, figures: &mut [f64]);
 }
 
 /// Checks an input size.

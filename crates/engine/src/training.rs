@@ -9,7 +9,7 @@ use crate::cpu::convolution::{Bytes, Input, PixelPass};
 use crate::cpu::kernels::Kernels;
 use crate::cpu::{Scratch, Shared, View, chunks, parallel, pool};
 use crate::layout::{Layout, Step};
-use crate::{Error, Gradients, Heads, Images};
+use crate::{Error, Gradients, Heads, Images, Peers};
 
 use plan::{ConvolutionWork, Planned, Work};
 
@@ -47,7 +47,16 @@ impl TrainingSession {
 
     /// Runs forward on as many images as there are, at most the planned batch, and moves the model's running statistics.
     pub fn forward<'a>(&mut self, model: &mut Model, images: impl Into<Images<'a>>) -> Result<Heads<'_>, Error> {
-        let images = images.into();
+        self.forward_among(model, images.into(), None)
+    }
+
+    /// The same for a share of a batch whose other shares are learnt by `peers`: batch norm takes its statistics over all of it.
+    pub fn forward_among(
+        &mut self,
+        model: &mut Model,
+        images: Images,
+        mut peers: Option<&mut dyn Peers>,
+    ) -> Result<Heads<'_>, Error> {
         self.images = images.count(self.layout.size, self.batch)?;
         match images {
             Images::Bytes(bytes) => {
@@ -72,6 +81,7 @@ impl TrainingSession {
                         values,
                         self.packed_at(),
                         self.statistics_at(),
+                        again(&mut peers),
                     );
                 }
                 Work::MaxPool { input, winners } => {
@@ -100,6 +110,18 @@ impl TrainingSession {
         scores: &[f32],
         gradients: &mut Gradients,
     ) -> Result<(), Error> {
+        self.backward_among(model, boxes, scores, gradients, None)
+    }
+
+    /// The same after [`TrainingSession::forward_among`]. The gradients are those of this share: over the peers they are to be added up.
+    pub fn backward_among(
+        &mut self,
+        model: &Model,
+        boxes: &[f32],
+        scores: &[f32],
+        gradients: &mut Gradients,
+        mut peers: Option<&mut dyn Peers>,
+    ) -> Result<(), Error> {
         let count = self.images;
         let wanted = count * self.layout.anchors;
         for (what, given, wanted) in [
@@ -126,7 +148,8 @@ impl TrainingSession {
                         let view = View { offset: head.first_anchor * planned.output.pixel, ..planned.output };
                         (Shared(slice.as_ptr().cast_mut()), view)
                     });
-                    self.convolve_back(work, &convolution, planned, external, values, memory, gradients);
+                    let places = (values, memory);
+                    self.convolve_back(work, &convolution, planned, external, places, gradients, again(&mut peers));
                 }
                 Work::MaxPool { winners, .. } => {
                     let Step::MaxPool { kernel, .. } = planned.step else { continue };
@@ -198,6 +221,7 @@ impl TrainingSession {
         values: Shared,
         packed: Shared,
         statistics: Shared,
+        peers: Option<&mut dyn Peers>,
     ) {
         let (kernels, count) = (self.kernels, self.images);
         let input = self.input(work, values);
@@ -221,16 +245,35 @@ impl TrainingSession {
         let inverse = &mut rest[..channels];
         match convolution.norm {
             Some(norm) => {
-                let pixels = (count * raw.pixels()) as f64;
-                for channel in 0..channels {
+                let own_pixels = (count * raw.pixels()) as f64;
+                let own = |channel: usize| {
                     let (sum, mut squares) = total(statistics, count * bands, channels, channel);
-                    let average = sum / pixels;
+                    let average = sum / own_pixels;
                     for task in 0..count * bands {
                         let part = (pass.band(task % bands).1 * raw.width) as f64;
                         let sum = unsafe { f64::from(*statistics.at(task * 2 * channels + channel)) };
                         squares += part * (sum / part - average).powi(2);
                     }
-                    let variance = squares / pixels;
+                    (average, squares / own_pixels)
+                };
+                let moments = peers.map(|peers| {
+                    // Sums of values and of squares can be added up over shares of any size.
+                    let sums = (0..channels).map(own).flat_map(|(average, variance)| {
+                        [average * own_pixels, (variance + average * average) * own_pixels]
+                    });
+                    let mut sums: Vec<f64> = sums.chain([own_pixels]).collect();
+                    peers.sum(&mut sums);
+                    sums
+                });
+                let pixels = moments.as_ref().map_or(own_pixels, |sums| sums[2 * channels]);
+                for channel in 0..channels {
+                    let (average, variance) = match &moments {
+                        Some(sums) => {
+                            let average = sums[2 * channel] / pixels;
+                            (average, (sums[2 * channel + 1] / pixels - average * average).max(0.0))
+                        }
+                        None => own(channel),
+                    };
                     let deviation = 1.0 / (variance + f64::from(NORM_EPSILON)).sqrt();
                     let factor = f64::from(model.tensor(norm)[channel]) * deviation;
                     mean[channel] = average as f32;
@@ -277,9 +320,9 @@ impl TrainingSession {
         convolution: &Convolution,
         planned: &Planned,
         external: Option<(Shared, View)>,
-        values: Shared,
-        memory: Shared,
+        (values, memory): (Shared, Shared),
         gradients: &mut Gradients,
+        peers: Option<&mut dyn Peers>,
     ) {
         let (kernels, count) = (self.kernels, self.images);
         let (raw, channels) = (work.raw, convolution.output_channels);
@@ -313,13 +356,23 @@ impl TrainingSession {
         });
         let (gradient_memory, gradient) = match (convolution.norm, convolution.bias) {
             (Some(norm), _) => {
-                let pixels = (count * raw.pixels()) as f64;
+                let mut sums: Vec<f64> = Vec::with_capacity(2 * channels + 1);
                 for channel in 0..channels {
                     let (sum, product) = total(statistics, tasks, channels, channel);
-                    let [mean, factor, inverse] =
-                        [mean, scale, inverse].map(|value| unsafe { f64::from(*value.at(channel)) });
+                    let inverse = unsafe { f64::from(*inverse.at(channel)) };
                     gradients.tensor_mut(norm)[channel] += (product * inverse) as f32;
                     gradients.tensor_mut(norm + 1)[channel] += sum as f32;
+                    sums.extend([sum, product]);
+                }
+                sums.push((count * raw.pixels()) as f64);
+                if let Some(peers) = peers {
+                    peers.sum(&mut sums);
+                }
+                let pixels = sums[2 * channels];
+                for channel in 0..channels {
+                    let (sum, product) = (sums[2 * channel], sums[2 * channel + 1]);
+                    let [mean, factor, inverse] =
+                        [mean, scale, inverse].map(|value| unsafe { f64::from(*value.at(channel)) });
                     let a = -factor * inverse * inverse * product / pixels;
                     unsafe {
                         *slope.at(channel) = a as f32;
@@ -388,6 +441,14 @@ impl TrainingSession {
             (None, Some(pictures)) => Input::Values(Shared(pictures.as_ptr().cast_mut()), self.picture),
             (None, None) => Input::Images(Bytes(self.pictures.as_ptr()), self.picture),
         }
+    }
+}
+
+/// The peers for one call more.
+fn again<'a>(peers: &'a mut Option<&mut dyn Peers>) -> Option<&'a mut dyn Peers> {
+    match peers {
+        Some(peers) => Some(&mut **peers),
+        None => None,
     }
 }
 

@@ -222,7 +222,7 @@ fn loader(settings: &Settings, batch: usize, repeats: usize) -> Result<Vec<Timin
     announcer.add(Progress::new(false));
     let description = data::open(settings, &mut announcer, &AtomicBool::new(false))?.description;
     let split = data::scan(&description, yolo11_dataset::SplitName::Train, settings, &mut announcer)?;
-    let loader = data::training_loader(split, settings, batch)?;
+    let loader = data::training_loader(split, settings, batch, yolo11_dataset::Share::ALL)?;
     let mut times = Vec::new();
     let mut epoch = 0;
     while times.len() < WARM_UP + repeats {

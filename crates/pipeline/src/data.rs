@@ -1,5 +1,6 @@
 //! The data set of a run: opened, looked through, its findings told, its loaders made.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -7,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use yolo11_config::{Cache, Settings};
 use yolo11_dataset::{
     self as dataset, Augmentation, DatasetDescription, ExamineOptions, Finding, Loader, LoaderSettings, ScanOptions,
-    Severity, Split, SplitName,
+    Severity, Share, Split, SplitName,
 };
 use yolo11_detection::Target;
 use yolo11_versioning::Address;
@@ -158,8 +159,21 @@ pub fn targets(split: &Split) -> Vec<Target> {
     split.images.iter().enumerate().flat_map(of_image).collect()
 }
 
-/// Batches to learn from: shuffled by the seed, varied as the settings say.
-pub fn training_loader(split: Arc<Split>, settings: &Settings, batch: usize) -> Result<Loader, Error> {
+/// What tells whether two processes see the same pictures and labels, on whatever machine and under whatever folder.
+pub(crate) fn digest(split: &Split) -> String {
+    let mut hasher = DefaultHasher::new();
+    for entry in &split.images {
+        entry.path.file_name().hash(&mut hasher);
+        entry.size.hash(&mut hasher);
+        for label in &entry.labels {
+            (label.class, label.bbox.map(f32::to_bits)).hash(&mut hasher);
+        }
+    }
+    format!("{} {:?} {:016x}", split.images.len(), split.names, hasher.finish())
+}
+
+/// Batches to learn from, or a share of each: shuffled by the seed, varied as the settings say.
+pub fn training_loader(split: Arc<Split>, settings: &Settings, batch: usize, share: Share) -> Result<Loader, Error> {
     let from = &settings.augmentation;
     let augmentation = Augmentation {
         hsv_h: exact(from.hsv_h),
@@ -183,6 +197,7 @@ pub fn training_loader(split: Arc<Split>, settings: &Settings, batch: usize) -> 
         seed: settings.seed,
         cache: cache(settings),
         epochs: Some(settings.epochs),
+        share,
         ..LoaderSettings::training(batch, settings.imgsz)
     };
     Ok(Loader::new(split, loader)?)

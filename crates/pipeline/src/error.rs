@@ -90,6 +90,20 @@ pub enum Error {
         /// What ffmpeg said.
         reason: String,
     },
+    /// Another process of the same training ended or cannot be reached any more.
+    #[error(
+        "process {rank} of {size} ({address}): {problem}\nhint: its own messages tell more; go on from what process 0 has saved with resume=true"
+    )]
+    Peer {
+        /// Its number.
+        rank: usize,
+        /// How many processes train together.
+        size: usize,
+        /// Where it is.
+        address: String,
+        /// What happened.
+        problem: String,
+    },
     /// The threads could not be started.
     #[error("{threads} threads could not be started: {reason}\nhint: set threads to a smaller number")]
     Threads {

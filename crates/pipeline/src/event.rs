@@ -194,6 +194,8 @@ pub struct RunSummary {
     pub ending: Ending,
     /// Validation of `best.pt`, or of the last weights where no epoch was better than another.
     pub validation: Option<Validation>,
+    /// Number of this process among those that trained together; only 0, which is also one that trains alone, has anything to show.
+    pub process: usize,
 }
 
 /// What happens in a run, in this order: one `RunStarted`, for each epoch `EpochStarted`, many `StepFinished`, `ValidationFinished`,

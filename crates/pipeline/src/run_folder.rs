@@ -47,6 +47,11 @@ impl RunFolder {
         Self::writable(path.to_owned())
     }
 
+    /// The folder that another process writes to.
+    pub(crate) fn of_leader(path: PathBuf) -> Self {
+        RunFolder { path }
+    }
+
     /// Whether files can be made is tried by making one, before any time is spent on training.
     fn writable(path: PathBuf) -> Result<Self, Error> {
         let probe = path.join(".write-test");

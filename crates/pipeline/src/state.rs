@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use yolo11_checkpoint::{StateArray, StateFile, save_state};
+use yolo11_checkpoint::{StateArray, StateFile, save_state, state_to_bytes};
 use yolo11_engine::{Ema, EmaSettings, Gradients, Optimiser};
 use yolo11_network::{Model, Network, Scale};
 
@@ -37,10 +37,18 @@ pub struct SavedTraining {
 
 /// Writes a training state, atomically.
 pub fn save(path: &Path, state: &TrainingState, settings_yaml: &str, names: &[String]) -> Result<(), Error> {
-    let network = state.model.network();
+    Ok(save_state(path, &texts(state, settings_yaml, names), &arrays(state))?)
+}
+
+/// What [`save`] writes, for other processes; `path` is what errors call it.
+pub(crate) fn to_bytes(state: &TrainingState, names: &[String], path: &Path) -> Result<Vec<u8>, Error> {
+    Ok(state_to_bytes(path, &texts(state, "", names), &arrays(state))?)
+}
+
+fn texts(state: &TrainingState, settings_yaml: &str, names: &[String]) -> BTreeMap<String, String> {
     let texts = [
         ("format", FORMAT.to_owned()),
-        ("scale", network.scale.letter().to_string()),
+        ("scale", state.model.network().scale.letter().to_string()),
         ("names", serde_json::json!(names).to_string()),
         ("settings", settings_yaml.to_owned()),
         ("counters", serde_json::json!(state.counters).to_string()),
@@ -48,9 +56,12 @@ pub fn save(path: &Path, state: &TrainingState, settings_yaml: &str, names: &[St
         ("optimiser_steps", state.optimiser.steps().to_string()),
         ("ema_updates", state.ema.updates().to_string()),
     ];
-    let texts: BTreeMap<String, String> = texts.map(|(key, text)| (key.to_owned(), text)).into();
+    texts.map(|(key, text)| (key.to_owned(), text)).into()
+}
+
+fn arrays<'a>(state: &TrainingState<'a>) -> Vec<StateArray<'a>> {
     let mut arrays = Vec::new();
-    for (index, spec) in network.tensors().iter().enumerate() {
+    for (index, spec) in state.model.network().tensors().iter().enumerate() {
         let array = |part: &str, values| StateArray {
             name: format!("{part}/{}", spec.name),
             shape: spec.shape.clone(),
@@ -67,12 +78,20 @@ pub fn save(path: &Path, state: &TrainingState, settings_yaml: &str, names: &[St
         shape: vec![values.len()],
         values,
     }));
-    Ok(save_state(path, &texts, &arrays)?)
+    arrays
 }
 
 /// Reads a training state.
 pub fn load(path: &Path) -> Result<SavedTraining, Error> {
-    let file = StateFile::open(path)?;
+    read(StateFile::open(path)?, path)
+}
+
+/// Reads what [`to_bytes`] gave.
+pub(crate) fn from_bytes(bytes: Vec<u8>, path: &Path) -> Result<SavedTraining, Error> {
+    read(StateFile::from_bytes(bytes, path)?, path)
+}
+
+fn read(file: StateFile<'static>, path: &Path) -> Result<SavedTraining, Error> {
     let text = |key: &str| {
         file.metadata().get(key).cloned().ok_or_else(|| damaged(path, &format!("it does not tell its `{key}`")))
     };

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use rayon::prelude::*;
 use yolo11_config::Settings;
-use yolo11_dataset::{ImageEntry, SplitName};
+use yolo11_dataset::{ImageEntry, Share, SplitName};
 use yolo11_report::mosaic::{self, MOST_TILES};
 
 use crate::file::write_atomically;
@@ -79,8 +79,8 @@ fn augmented(
     let split = data::scan(description, SplitName::Train, &settings, announcer)?;
     // Mosaics draw from a batch's surroundings, so its size matters.
     let (model, _) = weights::start(&settings, split.names.len())?;
-    let batch = train::resolve_batch(&mut settings, model.network(), split.images.len(), announcer)?;
-    let loader = data::training_loader(split.clone(), &settings, batch)?;
+    let batch = train::resolve_batch(&mut settings, model.network(), split.images.len(), 1, announcer)?;
+    let loader = data::training_loader(split.clone(), &settings, batch, Share::ALL)?;
     let folder = folder()?;
     let mut files = Vec::new();
     let mut shown = 0;

@@ -28,6 +28,9 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     }
     let stop = stop_flag("stopping after this step and saving")?;
     let summary = train(&settings, &TrainOptions::default(), &stop)?;
+    if summary.process > 0 {
+        return Ok(());
+    }
     match wants_json(matches) {
         true => terminal::print_json(&summary_json(&summary))?,
         false => terminal::print(&summary.validation.as_ref().map(|found| found.table()).unwrap_or_default())?,

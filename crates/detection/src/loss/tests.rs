@@ -247,3 +247,57 @@ fn targets_outside_or_without_area_do_no_harm() {
         assert!(loss.is_finite(), "{bbox:?}: {loss:?}");
     }
 }
+
+#[test]
+fn shares_of_a_batch_add_up_to_its_loss_and_gradients() {
+    let size = [256, 256];
+    let anchors = crate::anchors::anchor_count(size);
+    let (boxes, scores) = (noise(3 * anchors * 64, 1), noise(3 * anchors * 4, 2));
+    let targets: Vec<Target> = (0..40)
+        .map(|i| {
+            let at = noise(4, i + 100);
+            let bbox = [0.5 + at[0] * 0.4, 0.5 + at[1] * 0.4, 0.3 + at[2] * 0.25, 0.3 + at[3] * 0.25];
+            Target { image: i as usize / 14, class: i as usize % 4, bbox }
+        })
+        .collect();
+    let heads = |from: usize, to: usize| Heads {
+        boxes: &boxes[from * anchors * 64..to * anchors * 64],
+        scores: &scores[from * anchors * 4..to * anchors * 4],
+        images: to - from,
+        classes: 4,
+        size,
+    };
+    let mut workspace = LossWorkspace::new();
+    let whole = workspace.compute(&heads(0, 3), &targets, &Gains::default()).unwrap();
+    let gradients = workspace.gradients().0.to_vec();
+    let within = |from: usize, to: usize| -> Vec<Target> {
+        let own = targets.iter().filter(|target| (from..to).contains(&target.image));
+        own.map(|target| Target { image: target.image - from, ..*target }).collect()
+    };
+    let parts = [(0, 1), (1, 3)];
+    let mut soft_targets = 0.0;
+    for (from, to) in parts {
+        let own = within(from, to);
+        workspace
+            .compute_share(&heads(from, to), &own, &Gains::default(), 3, |sum| {
+                soft_targets += sum;
+                sum
+            })
+            .unwrap();
+    }
+    let mut items = [0f32; 3];
+    let mut together = Vec::new();
+    for (from, to) in parts {
+        let own = within(from, to);
+        let part = workspace.compute_share(&heads(from, to), &own, &Gains::default(), 3, |_| soft_targets).unwrap();
+        items.iter_mut().zip(part.items).for_each(|(sum, item)| *sum += item);
+        together.extend_from_slice(workspace.gradients().0);
+    }
+    for (sum, item) in items.iter().zip(whole.items) {
+        assert!((sum / item - 1.0).abs() < 1e-6, "{items:?} {:?}", whole.items);
+    }
+    assert!(soft_targets > 1.0);
+    let largest = gradients.iter().fold(0f32, |most, value| most.max(value.abs()));
+    let difference = gradients.iter().zip(&together).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
+    assert!(largest > 1e-3 && difference < 1e-6 * largest, "{difference} of {largest}");
+}
