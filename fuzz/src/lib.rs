@@ -1,7 +1,8 @@
-//! What the targets share: archives around a pickle, and the bound on what a reader may allocate.
+//! What the targets share: archives around a pickle, a server's calls, and the bound on what a reader may allocate.
 
 #[path = "../../crates/checkpoint/tests/common/counting.rs"]
 mod counting;
+pub mod life;
 
 #[global_allocator]
 static ALLOCATOR: counting::Counting = counting::Counting;

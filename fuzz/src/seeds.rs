@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use yolo11_checkpoint::{StateArray, save_state};
+use yolo11_fuzz::life;
 
 type Result = std::result::Result<(), Box<dyn std::error::Error>>;
 
@@ -21,6 +22,13 @@ fn main() -> Result {
         write("pt", name, &yolo11_fuzz::archive(&entries))?;
     }
     write("onnx", "small", &onnx())?;
+    write("requests", "life", &life::input(life::FIRST))?;
+    for (number, call) in life::FIRST.iter().chain(life::LATER).enumerate() {
+        write("requests", &format!("call-{number}"), &life::input(&[*call]))?;
+    }
+    for (number, text) in FILTERS.iter().enumerate() {
+        write("filter", &format!("filter-{number}"), text.as_bytes())?;
+    }
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("state.safetensors");
     let values = [0.5; 18];
@@ -32,6 +40,18 @@ fn main() -> Result {
     write("safetensors", "small", &bytes)?;
     write("state", "small", &bytes)
 }
+
+/// Every word of the language of searches.
+const FILTERS: [&str; 8] = [
+    "metrics.mAP50 > 0.5 and params.lr = '0.001' AND tags.`a.b` like '%tr_in%'",
+    "attributes.status != \"FINISHED\" and run_id in ('a', 'b') and params.x is null",
+    "tag.y IS NOT NULL and datasets.name not in ('c',) and metrics.`loss (val)`<=-1e-3",
+    "run name = 'it''s' and start_time >= 17 and parameter.a ilike 'GR%' and attr.end_time < 3",
+    "metrics.\"val/box_loss\" == 1 and metric.a <> .5",
+    "metrics.`a b` DESC",
+    "attributes.end_time asc",
+    "metrics.mAP50(B)",
+];
 
 /// A graph with everything that is looked at: an input, an output, weights, a resize, a branch, metadata.
 fn onnx() -> Vec<u8> {

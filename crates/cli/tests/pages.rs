@@ -2,7 +2,7 @@
 //! and Chromium, where `YOLO11_CHROMIUM` or the system has it.
 #![cfg(unix)]
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -16,9 +16,10 @@ struct Server {
 
 impl Server {
     /// Starts the real server on a free port, and reads from what it says where it listens.
-    fn start(folder: &Path) -> Server {
+    fn start(folder: &Path, arguments: &[&str]) -> Server {
         let mut child = Command::new(env!("CARGO_BIN_EXE_yolo11"))
             .args(["server", "--port", "0"])
+            .args(arguments)
             .current_dir(folder)
             .env_remove("YOLO11_SERVER_TOKEN")
             .stderr(Stdio::piped())
@@ -47,21 +48,20 @@ fn chromium() -> Option<PathBuf> {
     named.or_else(|| CHROMIUM.iter().map(PathBuf::from).find(|path| path.is_file()))
 }
 
-#[test]
-fn every_flow_of_the_pages_works_in_chromium() {
+/// Runs a script on a server that was started with `arguments`; what it printed. None where something it needs is missing.
+fn clicked(script: &str, folder: &Path, arguments: &[&str]) -> Option<String> {
     let Some(python) = std::env::var_os("YOLO11_PYTHON_BROWSER") else {
         eprintln!(
             "skipped: YOLO11_PYTHON_BROWSER names no Python with Playwright (.ci/peers requirements-browser.txt prints one)"
         );
-        return;
+        return None;
     };
     let Some(chromium) = chromium() else {
         eprintln!("skipped: there is no Chromium (.ci/servers installs it, or YOLO11_CHROMIUM names one)");
-        return;
+        return None;
     };
-    let folder = tempfile::tempdir().unwrap();
-    let server = Server::start(folder.path());
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pages/flows.py");
+    let server = Server::start(folder, arguments);
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pages").join(script);
     let mut command = Command::new(python);
     command.arg(script).arg(&server.uri).arg(chromium);
     // Pictures of every page, for whoever wants to look at them.
@@ -72,6 +72,29 @@ fn every_flow_of_the_pages_works_in_chromium() {
     let output = command.env("PYTHONDONTWRITEBYTECODE", "1").output().unwrap();
     let (out, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{out}\n{error}");
-    assert!(out.ends_with("every flow passed\n"), "{out}\n{error}");
-    assert_eq!(out.matches("\nok  ").count() + 1, 31, "{out}");
+    Some(out.into_owned())
+}
+
+#[test]
+fn every_flow_of_the_pages_works_in_chromium() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(out) = clicked("flows.py", folder.path(), &[]) else { return };
+    assert!(out.ends_with("every flow passed\n"), "{out}");
+    assert_eq!(out.matches("\nok  ").count() + 1, 32, "{out}");
+}
+
+#[test]
+fn signing_in_and_out_works_in_chromium() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut hashing = Command::new(env!("CARGO_BIN_EXE_yolo11"))
+        .args(["server", "--hash-password"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    hashing.stdin.take().unwrap().write_all(b"correct horse").unwrap();
+    let hash = String::from_utf8(hashing.wait_with_output().unwrap().stdout).unwrap();
+    std::fs::write(folder.path().join("users"), format!("ann:{hash}")).unwrap();
+    let Some(out) = clicked("signin_flows.py", folder.path(), &["--auth-file", "users"]) else { return };
+    assert!(out.ends_with("signed in and out\n"), "{out}");
 }

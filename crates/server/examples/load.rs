@@ -1,10 +1,11 @@
 //! Measures two servers side by side, ours and the real one, with the same requests in one run.
 //!
-//! `cargo run --release -p yolo11-server --example load -- OURS=http://127.0.0.1:5000 REAL=http://127.0.0.1:5001 [seconds=10] [clients=50] [runs=10000]`
+//! `cargo run --release -p yolo11-server --example load -- OURS=http://127.0.0.1:5000 REAL=http://127.0.0.1:5001 [seconds=10] [clients=50] [runs=10000] [at_real=ID] [do=log,search]`
 //!
 //! First every client sends one batch of 1,000 metrics after the other and waits for each answer (a closed loop), at the real server and at
 //! ours: the greatest throughput of each. Then, at ours alone, the clients are paced to ten times the real server's throughput in all, and
-//! the time from the moment a batch was due until its answer is taken. At last both are filled with runs and searched.
+//! the time from the moment a batch was due until its answer is taken. At last both are filled with runs and searched. Filling the real
+//! server so takes most of an hour: `fill_mlflow.py` beside this file writes the same runs into its database and tells the experiment.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -220,18 +221,30 @@ fn fill(host: &str, runs: usize) -> Result<String, Failure> {
     Ok(experiment)
 }
 
-/// The shortest of some searches' times in milliseconds, and how many runs were found.
-fn search(host: &str, request: &Value, times: usize) -> Result<(f64, usize), Failure> {
+/// The median of a search's times in milliseconds, and how many runs were found. `whole`: page after page, until there are no more.
+fn search(host: &str, request: &Value, whole: bool, times: usize) -> Result<(f64, usize), Failure> {
     let mut client = Client::new(host)?;
     let (mut all, mut found) = (Vec::new(), 0);
     for _ in 0..times {
-        let began = Instant::now();
-        let (status, answer) = client.post("runs/search", &request.to_string())?;
-        all.push(began.elapsed().as_secs_f64() * 1e3);
-        if status != 200 {
-            return Err(format!("{status} {}", String::from_utf8_lossy(&answer)).into());
+        let mut request = request.clone();
+        let mut spent = 0.0;
+        found = 0;
+        loop {
+            let body = request.to_string();
+            let began = Instant::now();
+            let (status, answer) = client.post("runs/search", &body)?;
+            spent += began.elapsed().as_secs_f64() * 1e3;
+            if status != 200 {
+                return Err(format!("{status} {}", String::from_utf8_lossy(&answer)).into());
+            }
+            let answer: Value = serde_json::from_slice(&answer)?;
+            found += answer["runs"].as_array().map_or(0, Vec::len);
+            match answer["next_page_token"].as_str() {
+                Some(token) if whole && !token.is_empty() => request["page_token"] = token.into(),
+                _ => break,
+            }
         }
-        found = serde_json::from_slice::<Value>(&answer)?["runs"].as_array().map_or(0, Vec::len);
+        all.push(spent);
     }
     all.sort_by(f64::total_cmp);
     Ok((all[all.len() / 2], found))
@@ -269,25 +282,31 @@ fn main() -> Result<(), Failure> {
         if !parts.contains("search") {
             return Ok(());
         }
-        for (name, request) in [
-            ("the 100 youngest", json!({"max_results": 100})),
-            ("1000 by a metric", json!({"max_results": 1000, "order_by": ["metrics.metric_3 DESC"]})),
+        for (name, whole, request) in [
+            ("the 100 youngest", false, json!({"max_results": 100})),
+            ("100 by a metric's value", false, json!({"max_results": 100, "filter": "metrics.metric_1 > 0.9"})),
+            ("100 by a param", false, json!({"max_results": 100, "filter": "params.param_2 = '7'"})),
             (
-                "by metric and param",
-                json!({"max_results": 100, "filter": "metrics.metric_1 > 0.5 and params.param_2 = '7'", "order_by": ["metrics.metric_1 DESC"]}),
-            ),
-            (
-                "by tag pattern",
+                "100 by a tag's pattern",
+                false,
                 json!({"max_results": 100, "filter": "tags.tag_1 LIKE '%3%' and attributes.status = 'RUNNING'"}),
             ),
+            ("100 ordered by a metric", false, json!({"max_results": 100, "order_by": ["metrics.metric_3 DESC"]})),
+            (
+                "100 by metric and param, ordered",
+                false,
+                json!({"max_results": 100, "filter": "metrics.metric_1 > 0.5 and params.param_2 = '7'", "order_by": ["metrics.metric_1 DESC"]}),
+            ),
+            ("all, in pages of 1000", true, json!({"max_results": 1000})),
         ] {
             let ask = |experiment: &str| {
                 let mut request = request.clone();
                 request["experiment_ids"] = json!([experiment]);
                 request
             };
-            let (real_ms, real_found) = search(&real, &ask(&at_real), 5)?;
-            let (ours_ms, ours_found) = search(&ours, &ask(&at_ours), 5)?;
+            let times = if whole { 3 } else { 7 };
+            let (real_ms, real_found) = search(&real, &ask(&at_real), whole, times)?;
+            let (ours_ms, ours_found) = search(&ours, &ask(&at_ours), whole, times)?;
             println!(
                 "search, {name}: real {real_ms:.1} ms, ours {ours_ms:.1} ms, {:.1} × ({ours_found} found, {real_found})",
                 real_ms / ours_ms

@@ -3,18 +3,22 @@
 import { fill, icon, h, set } from "./lib/dom.js";
 import { keep, load } from "./lib/prefs.js";
 import * as route from "./lib/route.js";
-import { open } from "./parts/dialog.js";
+import { session, signOut } from "./lib/session.js";
+import { attempt, open } from "./parts/dialog.js";
 import { RunsPage } from "./pages/runs.js";
 import { RunPage } from "./pages/run.js";
 import { ComparePage } from "./pages/compare.js";
 import { ModelPage, ModelsPage } from "./pages/models.js";
+import { SignInPage } from "./pages/signin.js";
 
 const main = document.getElementById("main");
 let page = null;
 let key = null;
+let login = { needed: false };
 
 /** Which page an address means; `key` tells pages apart, everything else is state within one. */
 function resolve({ path, query }) {
+  if (login.needed && !login.user) return { key: "sign in", section: null, make: () => new SignInPage(main, login, signedIn) };
   const [first, second, third, fourth] = path;
   if (first === "experiments" && third === "runs" && fourth) return { key: `run ${fourth}`, section: "runs", make: () => new RunPage(main, fourth) };
   if (first === "runs" && second) return { key: `run ${second}`, section: "runs", make: () => new RunPage(main, second) };
@@ -42,6 +46,23 @@ function follow() {
   scrollTo(0, 0);
   // After a step to another page the keyboard starts at its beginning; on the first page it is the browser's.
   if (!first) main.focus({ preventScroll: true });
+}
+
+/** A token is nobody's: whoever signed in with one has no name here. */
+function signedIn(user) {
+  login = { ...login, user: user || "a token" };
+  const out = document.getElementById("sign-out");
+  fill(out, icon("out"), h("span", {}, "Sign out"));
+  out.hidden = false;
+  set(out, { title: `Signed in as ${login.user}` });
+  follow();
+}
+
+function signedOut() {
+  if (!login.needed || !login.user) return;
+  login = { ...login, user: null };
+  document.getElementById("sign-out").hidden = true;
+  follow();
 }
 
 const THEMES = { system: { next: "light", glyph: "half", text: "Theme: as the system" }, light: { next: "dark", glyph: "sun", text: "Theme: light" }, dark: { next: "system", glyph: "moon", text: "Theme: dark" } };
@@ -75,6 +96,7 @@ let leader = false;
 addEventListener("keydown", (event) => {
   if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
   if (document.querySelector("dialog[open]")) return;
+  if (login.needed && !login.user) return;
   const typing = event.target.closest?.("input:not([type=checkbox]):not([type=range]), textarea, select");
   if (typing) return;
   if (leader) {
@@ -94,5 +116,9 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => disp
 document.getElementById("theme").addEventListener("click", () => keep("theme", theme(THEMES[document.documentElement.dataset.theme].next)));
 document.getElementById("help").addEventListener("click", shortcuts);
 document.getElementById("skip").addEventListener("click", (event) => { event.preventDefault(); main.focus(); });
+document.getElementById("sign-out").addEventListener("click", async () => { if (await attempt(signOut, "Not signed out")) signedOut(); });
+addEventListener("signed-out", signedOut);
 addEventListener("hashchange", follow);
-follow();
+login = await session();
+if (login.user !== null && login.user !== undefined) signedIn(login.user);
+else follow();

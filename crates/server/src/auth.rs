@@ -56,12 +56,6 @@ impl Auth {
     /// Whether a header `Authorization` is right. A token may be sent as `Bearer`, or as the password of any user, which is what a
     /// browser asks for.
     pub(crate) async fn check(&self, header: Option<&HeaderValue>) -> Result<(), ApiError> {
-        let wrong = || {
-            ApiError::new(
-                Code::Unauthenticated,
-                "who asks? a token, or a user and a password, are needed here, and right ones",
-            )
-        };
         let header = header.and_then(|value| value.to_str().ok()).ok_or_else(wrong)?;
         let (scheme, given) = header.split_once(' ').ok_or_else(wrong)?;
         if scheme.eq_ignore_ascii_case("bearer") {
@@ -70,12 +64,19 @@ impl Auth {
         let decoded = BASE64_STANDARD.decode(given.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
         let pair = decoded.filter(|_| scheme.eq_ignore_ascii_case("basic")).ok_or_else(wrong)?;
         let (user, password) = pair.split_once(':').ok_or_else(wrong)?;
+        self.check_password(user, password).await
+    }
+
+    /// Whether a password is a user's, or a token.
+    pub(crate) async fn check_password(&self, user: &str, password: &str) -> Result<(), ApiError> {
         if self.is_token(password) {
             return Ok(());
         }
         let mut mark = Sha256::new();
         mark.update(self.salt);
-        mark.update(pair.as_bytes());
+        for part in [user, "\0", password] {
+            mark.update(part.as_bytes());
+        }
         let mark: [u8; 32] = mark.finalize().into();
         if self.right.lock().unwrap_or_else(PoisonError::into_inner).contains(&mark) {
             return Ok(());
@@ -101,11 +102,25 @@ impl Auth {
         Ok(())
     }
 
+    /// Whether there are users with passwords.
+    pub(crate) fn has_users(&self) -> bool {
+        !self.users.is_empty()
+    }
+
+    /// Whether there are tokens.
+    pub(crate) fn has_tokens(&self) -> bool {
+        !self.tokens.is_empty()
+    }
+
     fn is_token(&self, given: &str) -> bool {
         let given: [u8; 32] = Sha256::digest(given.as_bytes()).into();
         // Comparing hashes tells nothing of how much of a token was right.
         self.tokens.contains(&given)
     }
+}
+
+fn wrong() -> ApiError {
+    ApiError::new(Code::Unauthenticated, "who asks? a token, or a user and a password, are needed here, and right ones")
 }
 
 fn verify(hash: &str, password: &str) -> bool {

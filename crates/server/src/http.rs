@@ -6,6 +6,7 @@ mod files;
 pub(crate) mod graphql;
 mod pages;
 pub mod security;
+pub(crate) mod session;
 
 use std::sync::Arc;
 
@@ -27,7 +28,7 @@ pub(crate) async fn handle(state: Arc<State>, request: Request<Body>) -> Respons
         if error.code == Code::Internal {
             eprintln!("error: {}", error.message);
         }
-        answer::error(&error)
+        answer::error(&error, state.security.challenges(&parts))
     });
     answer::guard(response.headers_mut());
     response
@@ -54,6 +55,7 @@ async fn route(state: &Arc<State>, parts: &Parts, body: Body) -> Result<Response
         "/health" if reads => Ok(answer::text("OK")),
         "/version" if reads => Ok(answer::text(crate::MLFLOW_VERSION)),
         "/get-artifact" | "/model-versions/get-artifact" if reads => files::by_query(state, &path, parts).await,
+        session::PATH => session::serve(&state.security, parts, body).await,
         "/graphql" if parts.method == Method::POST => graphql::serve(state, parts, body).await,
         _ if path.starts_with("/api/") || path.starts_with("/ajax-api/") => Err(no_endpoint(&path)),
         _ if reads => pages::serve(state, &path, parts).await,

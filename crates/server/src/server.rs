@@ -18,7 +18,8 @@ use crate::database::migrations;
 use crate::database::readers::Readers;
 use crate::database::writer::Writer;
 use crate::error::ApiError;
-use crate::http::{handle, security::Security};
+use crate::http::security::Security;
+use crate::http::{handle, session::Sessions};
 use crate::store::Store;
 
 /// How long requests that are under way may take when the server stops.
@@ -89,7 +90,12 @@ impl Server {
             writer: Mutex::new(Some(writer)),
             readers: Arc::new(Readers::new(options.database, runtime.clone())),
             artifacts: options.artifacts,
-            security: Security { hosts: options.allowed_hosts, auth: options.auth },
+            security: Security {
+                hosts: options.allowed_hosts,
+                auth: options.auth,
+                sessions: Sessions::default(),
+                own_pages: options.ui_folder.is_none(),
+            },
             ui_folder: options.ui_folder,
             longest_upload: options.longest_upload,
         };

@@ -6,6 +6,7 @@ pub mod history;
 pub mod log;
 pub mod logged_models;
 pub mod names;
+mod order;
 pub mod page;
 pub mod registry;
 pub mod runs;

@@ -254,7 +254,8 @@ fn servers_that_start_at_once_make_the_tables_once() {
         });
         let mut db = fresh(&location, &runtime);
         let count = |db: &mut dyn Connection, sql: &str| db.first(sql, &[], |row| row.int(0)).unwrap();
-        assert_eq!(count(&mut *db, "SELECT count(*) FROM schema_version"), Some(1));
+        // Each step stands there once.
+        assert_eq!(count(&mut *db, "SELECT count(*) - max(version) FROM schema_version"), Some(0));
         assert_eq!(count(&mut *db, "SELECT count(*) FROM experiments"), Some(1));
     }
 }
@@ -281,7 +282,7 @@ fn databases_of_others_are_left_alone() {
     db.script("INSERT INTO schema_version (version) VALUES (99)").unwrap();
     let error = migrations::open(&newer, runtime.handle()).err().unwrap();
     assert!(
-        error.message.ends_with("was made by a newer version of this program (tables 99, known 1); use that version"),
+        error.message.ends_with("was made by a newer version of this program (tables 99, known 2); use that version"),
         "{error}"
     );
     for (uri, message) in [

@@ -53,6 +53,16 @@ class Browser:
         assert not faults, "\n".join(faults)
 
 
+def accessibility():
+    """axe-core where it is installed; it is no part of the project."""
+    try:
+        from axe_playwright_python.sync_playwright import Axe
+    except ImportError:
+        print("axe-core is not installed: its rules are skipped", flush=True)
+        return None
+    return Axe()
+
+
 def no_sideways_scroll(page):
     wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     assert wide <= 0, f"{page.url} is {wide} px wider than the window"

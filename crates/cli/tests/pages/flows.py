@@ -13,7 +13,7 @@ import module_flows
 import run_flows
 import runs_flows
 import seed
-from browser import Browser, no_sideways_scroll
+from browser import Browser, accessibility, no_sideways_scroll
 from playwright.sync_api import expect
 
 RUNS = 1000
@@ -26,16 +26,6 @@ def step(browser, work, *arguments):
     browser.check()
     print(f"ok  {work.__name__.replace('_', ' ')}  {time.time() - started:.1f} s", flush=True)
     return found
-
-
-def accessibility():
-    """axe-core where it is installed; it is no part of the project."""
-    try:
-        from axe_playwright_python.sync_playwright import Axe
-    except ImportError:
-        print("axe-core is not installed: its rules are skipped", flush=True)
-        return None
-    return Axe()
 
 
 DRAWN = {"run": "figure.chart[data-points]", "run-system": "figure.chart[data-points]", "compare-curves": "figure.chart[data-points]", "run-pictures": ".picture img[src]",
@@ -61,18 +51,26 @@ def every_page_in_every_look(browser, ids, pictures):
         pages[f"compare-{tab}"] = f"#/compare?runs={ids['alpha']},{ids['beta']},{ids['gamma']}&tab={tab}"
     pages |= {"models": "#/models", "model": "#/models/cell%20detector/versions/1"}
     broken = []
+
+    def look(page, name):
+        no_sideways_scroll(page)
+        if pictures:
+            page.screenshot(path=str(pictures / f"{name}-{width}-{theme}.png"))
+        if axe:
+            for violation in axe.run(page).response["violations"]:
+                broken.extend(f"{name} {width} {theme}: {violation['id']}: {node['html'][:160]}" for node in violation["nodes"])
+
     for width, theme in ((1600, "light"), (1600, "dark"), (390, "light"), (390, "dark")):
         page = browser.page(width, theme)
         for name, route in pages.items():
             browser.go(page, route)
             expect(page.locator("main .loading")).to_have_count(0)
             wait_until_drawn(page, name)
-            no_sideways_scroll(page)
-            if pictures:
-                page.screenshot(path=str(pictures / f"{name}-{width}-{theme}.png"))
-            if axe:
-                for violation in axe.run(page).response["violations"]:
-                    broken += [f"{name} {width} {theme}: {violation['id']}: {node['html'][:160]}" for node in violation["nodes"]]
+            look(page, name)
+        browser.go(page, pages["run"])
+        page.get_by_role("button", name="Register…").click()
+        expect(page.get_by_role("dialog").get_by_label("Model", exact=True)).to_be_focused()
+        look(page, "register")
         page.context.close()
     assert not broken, "\n".join(broken)
 
@@ -117,6 +115,7 @@ def main():
             step(browser, flow, ids)
         step(browser, every_page_in_every_look, ids, pictures)
         step(browser, models_flows.a_version_is_promoted_and_downloaded, server, ids)
+        step(browser, models_flows.weights_are_registered_from_the_run, server, ids)
         live = step(browser, runs_flows.values_move_while_a_training_runs, server, ids)
         step(browser, runs_flows.a_phone_shows_cards, ids)
         step(browser, run_flows.a_running_training_is_followed, server, ids, live)

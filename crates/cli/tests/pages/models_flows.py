@@ -1,6 +1,8 @@
-"""Registered models: versions, where they come from, promotion, download."""
+"""Registered models: versions, where they come from, promotion, download, and how runs become some."""
 
 from playwright.sync_api import expect
+
+import run_flows
 
 
 def models_are_found(browser, ids):
@@ -8,7 +10,7 @@ def models_are_found(browser, ids):
     browser.go(page, "#/models")
     row = page.locator(".model-list tbody tr")
     expect(row).to_have_count(1)
-    expect(row).to_contain_text("cell detector2champion → 1Finds **cells**.")
+    expect(row).to_contain_text("cell detector2champion → 1Finds cells.")
     page.get_by_label("Search models").fill("nothing")
     expect(page.get_by_role("heading", name="No model fits")).to_be_visible()
     page.get_by_label("Search models").fill("cell")
@@ -69,4 +71,45 @@ def a_version_is_promoted_and_downloaded(browser, server, ids):
     page.get_by_role("textbox", name="Notes").fill("Finds cells, and `rings`.")
     page.get_by_role("button", name="Save").click()
     expect(page.locator(".notes code")).to_have_text("rings")
+    page.context.close()
+
+
+def weights_are_registered_from_the_run(browser, server, ids):
+    page = run_flows.open_run(browser, ids, "alpha")
+    page.get_by_role("button", name="Register…").click()
+    dialog = page.get_by_role("dialog", name="Register weights of alpha")
+    expect(dialog.get_by_label("Weights").locator("option")).to_have_text(["the logged model best", "the folder weights with best.pt"])
+    dialog.get_by_role("button", name="Register").click()
+    expect(dialog.get_by_role("alert")).to_have_text("A model needs a name.")
+    dialog.get_by_label("Model", exact=True).fill("coin finder")
+    expect(dialog.get_by_role("status")).to_have_text("There is no model of that name yet: it is made.")
+    dialog.get_by_label("Weights").select_option(label="the folder weights with best.pt")
+    dialog.get_by_role("button", name="Register").click()
+    expect(page.locator("#toasts")).to_contain_text("Version 1 of coin finder registered")
+    expect(page.locator(".facts").get_by_role("link", name="coin finder 1")).to_be_visible()
+    version = server.call("mlflow/model-versions/get?name=coin%20finder&version=1")["model_version"]
+    assert version["source"].endswith(f"/{ids['alpha']}/artifacts/weights") and version["run_id"] == ids["alpha"], version
+    assert version["tags"] == [{"key": "metrics/mAP50-95B", "value": "0.45"}], version
+    page.locator("#toasts").get_by_role("button", name="Open").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("coin finder")
+    expect(page.locator(".model-list tbody tr")).to_contain_text("Version 1alphacells 16274fe30.4500")
+    detail = page.get_by_role("region", name="Version 1")
+    detail.get_by_role("treeitem", name="best.pt").click()
+    expect(detail.get_by_role("link", name="Download")).to_be_visible()
+    # A model that is there gets another version; Enter is enough.
+    browser.go(page, f"#/experiments/{ids['cells']}/runs/{ids['beta']}")
+    page.get_by_role("button", name="Register…").click()
+    dialog = page.get_by_role("dialog", name="Register weights of beta")
+    dialog.get_by_label("Model", exact=True).fill("cell detector")
+    expect(dialog.get_by_role("status")).to_have_text("It becomes the next version after 2.")
+    page.keyboard.press("Enter")
+    expect(page.locator("#toasts")).to_contain_text("Version 3 of cell detector registered")
+    browser.go(page, "#/models")
+    rows = page.locator(".model-list tbody tr")
+    expect(rows).to_have_count(2)
+    expect(rows.nth(0)).to_contain_text("cell detector3")
+    expect(rows.nth(1)).to_contain_text("coin finder1")
+    browser.go(page, f"#/experiments/{ids['other']}/runs/{ids['delta']}")
+    page.get_by_role("button", name="Register…").click()
+    expect(page.get_by_role("dialog", name="Nothing to register yet")).to_contain_text("This run has sent neither so far.")
     page.context.close()

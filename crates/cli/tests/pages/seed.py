@@ -149,6 +149,7 @@ def models(server, ids):
         server.put(f"{place}/MLmodel", b"flavors:\n  yolo11:\n    checkpoint: data/best.pt\n")
         server.put(f"{place}/data/best.pt", b"weights of " + name.encode())
         server.call(f"mlflow/logged-models/{model['info']['model_id']}", {"model_id": model["info"]["model_id"], "status": "LOGGED_MODEL_READY"}, method="PATCH")
+        server.call("mlflow/runs/outputs", {"run_id": ids[name], "models": [{"model_id": model["info"]["model_id"], "step": 0}]})
         value = 0.45 if name == "alpha" else 0.5
         server.call("mlflow/model-versions/create", {"name": "cell detector", "source": f"models:/{model['info']['model_id']}", "run_id": ids[name], "model_id": model['info']['model_id'], "tags": pairs({"metrics/mAP50-95B": value})})
     server.call("mlflow/registered-models/alias", {"name": "cell detector", "alias": "champion", "version": "1"})

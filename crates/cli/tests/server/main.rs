@@ -110,3 +110,30 @@ fn the_official_client_lives_on_postgresql_and_s3() {
     ];
     lives(&python, &["--artifacts-destination", &format!("s3://{}", servers::BUCKET)], &environment);
 }
+
+#[test]
+fn a_training_registers_its_model_and_makes_it_champion() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = serve(folder.path(), &[], &[]);
+    let train = |name: &str| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_yolo11"))
+            .args(["train", "data=demo", "imgsz=64", "batch=8", "fraction=0.1", "epochs=1", "tracking_wait=240"])
+            .args([format!("name={name}"), "mlflow.register=detector".to_owned()])
+            .env("MLFLOW_TRACKING_URI", server.uri())
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    let champion = || {
+        let path = "registered-models/alias?name=detector&alias=champion";
+        web::get(server.port(), path).unwrap().json()["model_version"]["version"].clone()
+    };
+    train("first");
+    assert_eq!(champion(), "1", "{}", server.log());
+    // The same training again is no better.
+    train("second");
+    let versions = web::get(server.port(), "model-versions/search?filter=name='detector'").unwrap().json();
+    assert_eq!(versions["model_versions"].as_array().unwrap().len(), 2, "{versions}");
+    assert_eq!(champion(), "1");
+}

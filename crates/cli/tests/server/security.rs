@@ -50,7 +50,15 @@ fn tokens_and_passwords_open_it() {
         (401, Some("Basic realm=\"yolo11\", charset=\"UTF-8\""))
     );
     assert_eq!(refused.json()["error_code"], "UNAUTHENTICATED");
-    assert_eq!(ask(port, "GET", "/", &[], b"").unwrap().status, 401);
+    // The pages hold nothing but a form for the login, and ask for it themselves.
+    let page = ask(port, "GET", "/", &[], b"").unwrap();
+    assert_eq!((page.status, page.header("set-cookie")), (200, None));
+    for path in ["/ajax-api/2.0/mlflow/experiments/search?max_results=5", "/get-artifact?run_uuid=x&path=y", "/x"] {
+        let refused = ask(port, "GET", path, &[("accept", "*/*")], b"").unwrap();
+        assert_eq!((refused.status, refused.header("www-authenticate")), (401, None), "{path}");
+    }
+    let opened = ask(port, "GET", "/get-artifact?run_uuid=x&path=y", &[("accept", "text/html,*/*")], b"").unwrap();
+    assert!(opened.status == 401 && opened.header("www-authenticate").is_some());
     assert_eq!(ask(port, "GET", "/health", &[], b"").unwrap().body, b"OK");
     // ann:correct horse, x:a-token-of-many-letters, ann:wrong horse, bob:correct horse
     for (header, status) in [
@@ -70,6 +78,52 @@ fn tokens_and_passwords_open_it() {
     let output = yolo11(&["--auth-file", "bad"]).current_dir(folder.path()).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8(output.stderr).unwrap().starts_with("error: bad: line 1 holds no argon2 hash\n"));
+}
+
+#[test]
+fn a_session_begins_with_a_login_and_ends_when_it_is_signed_out_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let token = "a-token-of-many-letters";
+    let server = serve(folder.path(), &[], &[("YOLO11_SERVER_TOKEN", token)]);
+    let port = server.port();
+    let json_type = ("content-type", "application/json");
+    let login = |headers: &[(&str, &str)], body: &str| ask(port, "POST", "/session", headers, body.as_bytes()).unwrap();
+    let asked = |headers: &[(&str, &str)]| ask(port, "GET", "/session", headers, b"").unwrap().json();
+    assert_eq!(asked(&[]), json!({"needed": true, "user": null, "users": false, "tokens": true}));
+    let right = json!({"user": "", "password": token}).to_string();
+    for (headers, body, status) in [
+        (&[json_type][..], json!({"user": "", "password": "another-token-of-letters"}).to_string(), 401),
+        (&[json_type], "{}".to_owned(), 401),
+        (&[json_type], "[]".to_owned(), 400),
+        (&[("content-type", "text/plain")], right.clone(), 400),
+        (&[json_type, ("origin", "http://evil.example")], right.clone(), 403),
+        (&[json_type], format!("{{\"password\": \"{}\"}}", "x".repeat(5000)), 413),
+    ] {
+        let refused = login(headers, &body);
+        assert_eq!((refused.status, refused.header("set-cookie")), (status, None), "{body}");
+    }
+    let opened = login(&[json_type], &right);
+    let cookie = opened.header("set-cookie").unwrap().to_owned();
+    assert!(cookie.starts_with(&format!("yolo11-session-{port}=")), "{cookie}");
+    assert!(cookie.ends_with("; Path=/; HttpOnly; SameSite=Strict"), "{cookie}");
+    let proxied = login(&[json_type, ("x-forwarded-proto", "https")], &right);
+    assert!(proxied.header("set-cookie").unwrap().ends_with("; SameSite=Strict; Secure"));
+    let pair = cookie.split(';').next().unwrap();
+    let held = format!("theme=dark; {pair}");
+    let status = |cookie: &str| {
+        ask(port, "GET", "/api/2.0/mlflow/experiments/search?max_results=5", &[("cookie", cookie)], b"").unwrap().status
+    };
+    assert_eq!((status(&held), status(&format!("{pair}0")), status("yolo11-session=x")), (200, 401, 401));
+    assert_eq!(asked(&[("cookie", &held)])["user"], "");
+    // Who brings a login along, as a proxy may, needs no other.
+    assert_eq!(asked(&[("authorization", &format!("Bearer {token}"))]), json!({"needed": false}));
+    let over = ask(port, "DELETE", "/session", &[("cookie", &held)], b"").unwrap();
+    assert!(over.status == 200 && over.header("set-cookie").unwrap().ends_with("; Max-Age=0"));
+    assert_eq!(status(&held), 401);
+    assert!(!server.log().contains(token) && !server.log().contains(pair));
+    let open = serve(folder.path(), &["--backend-store-uri", "sqlite:///other.db"], &[]);
+    assert_eq!(ask(open.port(), "GET", "/session", &[], b"").unwrap().json(), json!({"needed": false}));
+    assert_eq!(ask(open.port(), "POST", "/session", &[json_type], right.as_bytes()).unwrap().status, 404);
 }
 
 #[test]

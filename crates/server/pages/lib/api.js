@@ -31,7 +31,8 @@ async function request(url, options = {}) {
   } catch {
     // An error page of something in between.
   }
-  const message = told.message || (answer.status === 401 ? "Sign in to see this: reload the page." : `The server answered ${answer.status}.`);
+  if (answer.status === 401) dispatchEvent(new Event("signed-out"));
+  const message = told.message || `The server answered ${answer.status}.`;
   throw new ApiError(message, answer.status, told.error_code ?? "");
 }
 
@@ -65,6 +66,9 @@ async function understood(answer) {
     throw new ApiError("What the server answered is not JSON: is something between it and this page?", answer.status, "NOT_JSON");
   }
 }
+
+/** What the server answers at an address of its own. */
+export const ask = async (url, options) => understood(await request(url, options));
 
 export async function send(path, body, { method = "POST", ...options } = {}) {
   const answer = await request(new URL(path, ROOT), { method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), ...options });
@@ -182,6 +186,19 @@ export async function registeredModels() {
     (part) => { found.push(...part); });
   return found;
 }
+
+export const loggedModel = async (id) => (await get(`logged-models/${encodeURIComponent(id)}`)).model;
+
+/** Makes a registered model where there is none of that name. */
+export async function createModel(name) {
+  try {
+    await send("registered-models/create", { name });
+  } catch (error) {
+    if (error.code !== "RESOURCE_ALREADY_EXISTS") throw error;
+  }
+}
+
+export const createVersion = async (name, values) => (await send("model-versions/create", { name, ...values })).model_version;
 
 export const registeredModel = async (name) => (await get("registered-models/get", { name })).registered_model;
 

@@ -62,7 +62,7 @@ export class ModelsPage {
       h("tbody", {}, found.map((model) => {
         const latest = Math.max(0, ...(model.latest_versions ?? []).map((version) => Number(version.version)));
         return h("tr", {}, h("th", { scope: "row" }, h("a", { href: route.modelLink(model.name) }, model.name)), h("td", { "data-label": "Latest" }, latest || "–"),
-          h("td", { "data-label": "Aliases" }, aliasChips(model.name, model.aliases ?? [])), h("td", { class: "muted" }, (model.description ?? "").split("\n")[0]), h("td", { "data-label": "Changed", title: fullTime(Number(model.last_updated_timestamp)) }, when(Number(model.last_updated_timestamp))));
+          h("td", { "data-label": "Aliases" }, aliasChips(model.name, model.aliases ?? [])), h("td", { class: "muted" }, (model.description ?? "").split("\n")[0].replace(/^#+ |\*\*|`/g, "")), h("td", { "data-label": "Changed", title: fullTime(Number(model.last_updated_timestamp)) }, when(Number(model.last_updated_timestamp))));
       })))));
   }
 

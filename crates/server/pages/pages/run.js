@@ -17,6 +17,7 @@ import { Files } from "../parts/files.js";
 import { Gallery } from "../parts/gallery.js";
 import { Log } from "../parts/log.js";
 import { Notes } from "../parts/notes.js";
+import { register } from "../parts/register.js";
 import { fact, settings } from "../parts/settings.js";
 
 const TABS = [["charts", "Charts"], ["pictures", "Pictures"], ["system", "System"], ["settings", "Settings"], ["files", "Artifacts"], ["log", "Log"]];
@@ -116,6 +117,7 @@ export class RunPage {
     this.problem.hidden = !run.tags.error;
     say(this.problem, run.tags.error ?? "");
     fill(this.actions, h("a", { class: "button-link", href: route.href([], { select: this.id }) }, "Compare with…"),
+      run.deleted ? null : button("Register…", () => this.register(), { title: "Make a version of a model from this run's weights" }),
       run.deleted ? button("Restore", () => this.restore(), { glyph: "reset", kind: "primary" }) : button("Delete", () => this.remove(), { glyph: "trash" }));
     this.notes.show(run.tags["mlflow.note.content"] ?? "");
     this.drawFacts();
@@ -304,6 +306,13 @@ export class RunPage {
       toast(`${this.run.name} deleted`, { action: "Undo", run: () => this.restore() });
       this.poller.soon();
     }
+  }
+
+  register() {
+    return register(this.run, (version) => {
+      toast(`Version ${version.version} of ${version.name} registered`, { action: "Open", run: () => route.go(route.modelLink(version.name, version.version)) });
+      this.findVersions();
+    });
   }
 
   async restore() {

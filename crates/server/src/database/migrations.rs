@@ -6,7 +6,7 @@ use crate::values;
 
 /// Every step in order. `{id}` is a number that the database gives, `{int}`, `{real}`, `{text}` and `{blob}` its types; text compares by
 /// its bytes. Steps are never changed once released: what is to change is a new step.
-const STEPS: &[&str] = &[include_str!("migrations/1.sql")];
+const STEPS: &[&str] = &[include_str!("migrations/1.sql"), include_str!("migrations/2.sql")];
 
 /// Whoever changes the tables of a database server holds this lock.
 const LOCK: i64 = 0x59_4f_4c_4f_31_31;

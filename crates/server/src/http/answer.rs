@@ -24,12 +24,12 @@ pub(crate) fn with(status: StatusCode, kind: &'static str, body: Body) -> Respon
     response
 }
 
-/// An error.
-pub(crate) fn error(error: &ApiError) -> Response<Body> {
+/// An error. `challenge`: where a login is missing, the browser is to ask for it.
+pub(crate) fn error(error: &ApiError, challenge: bool) -> Response<Body> {
     let status = StatusCode::from_u16(error.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = json(status, error.body());
     match error.code {
-        Code::Unauthenticated => {
+        Code::Unauthenticated if challenge => {
             let challenge = HeaderValue::from_static("Basic realm=\"yolo11\", charset=\"UTF-8\"");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }

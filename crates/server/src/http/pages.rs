@@ -21,6 +21,11 @@ static PAGES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/pages");
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; \
     frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
+/// Whether a path is one of the server's own pages, or a file of theirs.
+pub(crate) fn is_own(path: &str) -> bool {
+    path == "/" || PAGES.get_file(path.trim_start_matches('/')).is_some()
+}
+
 /// Answers with a page's file. Where no file has the name, the address is one within the pages, and they find their way themselves.
 pub(crate) async fn serve(state: &Arc<State>, path: &str, parts: &Parts) -> Result<Response<Body>, ApiError> {
     let name = ArtifactPath::decode(path)?;

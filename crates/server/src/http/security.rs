@@ -10,11 +10,12 @@ use axum::http::Method;
 use axum::http::header::{self, HeaderName};
 use axum::http::request::Parts;
 
+use super::{pages, session};
 use crate::auth::Auth;
 use crate::error::{ApiError, Code};
 
-/// Addresses that answer without a login: they tell nothing.
-const OPEN: [&str; 2] = ["/health", "/version"];
+/// Addresses that answer without a login: they tell nothing, or are where one signs in.
+const OPEN: [&str; 3] = ["/health", "/version", session::PATH];
 
 /// What is checked of each request.
 pub(crate) struct Security {
@@ -22,6 +23,10 @@ pub(crate) struct Security {
     pub hosts: Vec<String>,
     /// Who may ask; none for everybody.
     pub auth: Option<Auth>,
+    /// Who has signed in from the pages.
+    pub sessions: session::Sessions,
+    /// Whether the server's own pages are served, which have a form for logins.
+    pub own_pages: bool,
 }
 
 impl Security {
@@ -46,9 +51,29 @@ impl Security {
             }
         }
         match &self.auth {
-            Some(auth) if !is_open(parts) => auth.check(parts.headers.get(header::AUTHORIZATION)).await,
+            Some(auth) if !self.is_open(parts) && self.sessions.user(parts).is_none() => {
+                auth.check(parts.headers.get(header::AUTHORIZATION)).await
+            }
             _ => Ok(()),
         }
+    }
+
+    /// What a login is not needed for: the pages themselves, which hold no run, and parts of a large upload: they are sent to an address
+    /// that nobody can guess, and clients send no login with them.
+    fn is_open(&self, parts: &Parts) -> bool {
+        let path = parts.uri.path();
+        OPEN.contains(&path)
+            || (self.own_pages && matches!(parts.method, Method::GET | Method::HEAD) && pages::is_own(path))
+            || (parts.method == Method::PUT && path.contains("/2.0/mlflow-artifacts/mpu/part/"))
+    }
+
+    /// Whether a browser that lacks a login is to ask for one in a window of its own. Not where the pages ask: they have a form.
+    pub(crate) fn challenges(&self, parts: &Parts) -> bool {
+        let wants_page = || {
+            let accepted = parts.headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+            accepted.is_some_and(|accepted| accepted.contains("text/html"))
+        };
+        !self.own_pages || parts.uri.path().starts_with("/api/") || wants_page()
     }
 
     /// Whether `host`, with its port, is a name of this server. An address in numbers cannot be another site's name.
@@ -75,13 +100,8 @@ impl Security {
     }
 }
 
-/// A part of a large upload is sent to an address that nobody can guess; clients send no login with it.
-fn is_open(parts: &Parts) -> bool {
-    let path = parts.uri.path();
-    OPEN.contains(&path) || (parts.method == Method::PUT && path.contains("/2.0/mlflow-artifacts/mpu/part/"))
-}
-
-fn host(parts: &Parts) -> String {
+/// The name under which this server is asked, with its port.
+pub(crate) fn host(parts: &Parts) -> String {
     let named = parts.headers.get(header::HOST).and_then(|value| value.to_str().ok());
     named.or(parts.uri.authority().map(|authority| authority.as_str())).unwrap_or_default().to_owned()
 }
@@ -100,7 +120,13 @@ mod tests {
 
     #[test]
     fn names_of_this_server() {
-        let security = Security { hosts: vec!["mlflow.example".into(), "team:5000".into()], auth: None };
+        let known = |hosts: &[&str]| Security {
+            hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
+            auth: None,
+            sessions: session::Sessions::default(),
+            own_pages: true,
+        };
+        let security = known(&["mlflow.example", "team:5000"]);
         for host in [
             "127.0.0.1:5000",
             "localhost:80",
@@ -117,6 +143,6 @@ mod tests {
         for host in ["evil.example:5000", "team:5001", "", "127.0.0.1.evil.example", "localhost.evil.example"] {
             assert!(!security.knows(host), "{host}");
         }
-        assert!(Security { hosts: vec!["*".into()], auth: None }.knows("anything"));
+        assert!(known(&["*"]).knows("anything"));
     }
 }

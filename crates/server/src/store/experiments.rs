@@ -1,13 +1,11 @@
 //! Experiments: what runs belong to.
 
-use std::cmp::Ordering;
-
 use serde_json::{Value, json};
 
-use super::{ACTIVE, ARTIFACT_ROOT, DELETED, Store, View, numbers, page};
+use super::{ACTIVE, ARTIFACT_ROOT, DELETED, Store, View, numbers, order, page};
 use crate::database::Row;
 use crate::error::ApiError;
-use crate::filter::{Clause, Entity, Kind, parse, parse_order};
+use crate::filter::{Clause, Entity, Kind, parse};
 use crate::request::Request;
 use crate::{validate, values};
 
@@ -239,19 +237,8 @@ pub fn search(store: &mut Store<'_>, request: &Request) -> Result<Value, ApiErro
     let view = View::parse(request.text("view_type")?.as_deref())?;
     let clauses = parse(&request.text("filter")?.unwrap_or_default())?;
     clauses.iter().try_for_each(check)?;
-    let mut orders = Vec::new();
-    for text in request.texts("order_by")? {
-        let (key, ascending) = parse_order(&text)?;
-        if key.entity != Entity::Attribute
-            || !matches!(key.name.as_str(), "name" | "experiment_id" | "creation_time" | "last_update_time")
-        {
-            return Err(ApiError::invalid(format!(
-                "experiments cannot be ordered by `{}`: name, experiment_id, creation_time or last_update_time",
-                key.name
-            )));
-        }
-        orders.push((key.name, ascending));
-    }
+    let known = ["name", "experiment_id", "creation_time", "last_update_time"];
+    let mut orders = order::asked(request, "experiments", &known)?;
     if orders.is_empty() {
         orders.push(("creation_time".to_owned(), false));
         orders.push(("experiment_id".to_owned(), true));
@@ -265,18 +252,13 @@ pub fn search(store: &mut Store<'_>, request: &Request) -> Result<Value, ApiErro
     } else {
         found.retain(|experiment| clauses.iter().all(|clause| holds(experiment, clause)));
     }
-    found.sort_by(|a, b| {
-        let steps = orders.iter().map(|(name, ascending)| {
-            let order = match name.as_str() {
-                "name" => a.name.cmp(&b.name),
-                "creation_time" => a.created.cmp(&b.created),
-                "last_update_time" => a.updated.cmp(&b.updated),
-                _ => a.id.cmp(&b.id),
-            };
-            if *ascending { order } else { order.reverse() }
-        });
-        steps.fold(Ordering::Equal, Ordering::then).then_with(|| b.id.cmp(&a.id))
-    });
+    let by = |name: &str, a: &Experiment, b: &Experiment| match name {
+        "name" => a.name.cmp(&b.name),
+        "creation_time" => a.created.cmp(&b.created),
+        "last_update_time" => a.updated.cmp(&b.updated),
+        _ => a.id.cmp(&b.id),
+    };
+    order::sort(&mut found, &orders, by, |a, b| b.id.cmp(&a.id));
     let token = request.text("page_token")?;
     let (mut found, next) = page::cut(found, token.as_deref(), request.max_results(PAGE)?)?;
     with_tags(store, &mut found)?;

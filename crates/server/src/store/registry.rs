@@ -1,14 +1,12 @@
 //! The model registry: names under which versions of models are kept.
 
-use std::cmp::Ordering;
-
 use serde_json::{Value, json};
 
 use super::versions::{self, Version};
-use super::{Store, numbers, page};
+use super::{Store, numbers, order, page};
 use crate::database::Row;
 use crate::error::ApiError;
-use crate::filter::{Clause, Entity, Kind, Operator, parse, parse_order};
+use crate::filter::{Clause, Entity, Kind, Operator, parse};
 use crate::request::Request;
 use crate::{validate, values};
 
@@ -235,8 +233,8 @@ pub fn by_alias(store: &mut Store<'_>, request: &Request) -> Result<Value, ApiEr
         values![model, &alias],
         |row| row.int(0),
     )?;
-    let version =
-        version.ok_or_else(|| ApiError::invalid(format!("the registered model `{name}` has no alias `{alias}`")))?;
+    // In MLflow's words: its clients tell by them that the alias is free.
+    let version = version.ok_or_else(|| ApiError::invalid(format!("Registered model alias {alias} not found.")))?;
     versions::answer(store, &name, &version.to_string())
 }
 
@@ -258,33 +256,19 @@ pub fn latest_versions(store: &mut Store<'_>, request: &Request) -> Result<Value
 pub fn search(store: &mut Store<'_>, request: &Request) -> Result<Value, ApiError> {
     let clauses = parse(&request.text("filter")?.unwrap_or_default())?;
     clauses.iter().try_for_each(check)?;
-    let mut orders = Vec::new();
-    for text in request.texts("order_by")? {
-        let (key, ascending) = parse_order(&text)?;
-        if !matches!(key.name.as_str(), "name" | "timestamp" | "creation_timestamp" | "last_updated_timestamp") {
-            return Err(ApiError::invalid(format!(
-                "registered models cannot be ordered by `{}`: name, creation_timestamp or last_updated_timestamp",
-                key.name
-            )));
-        }
-        orders.push((key.name, ascending));
-    }
+    let known = ["name", "creation_timestamp", "last_updated_timestamp", "timestamp"];
+    let orders = order::asked(request, "registered models", &known)?;
     let sql = format!("SELECT {COLUMNS} FROM registered_models ORDER BY name");
     let mut found = store.db.all(&sql, &[], Model::read)?;
     with_tags(store, &mut found)?;
     found.retain(|model| clauses.iter().all(|clause| holds(model, clause)));
     found.iter_mut().for_each(|model| model.tags.clear());
-    found.sort_by(|a, b| {
-        let steps = orders.iter().map(|(name, ascending)| {
-            let order = match name.as_str() {
-                "name" => a.name.cmp(&b.name),
-                "creation_timestamp" => a.created.cmp(&b.created),
-                _ => a.updated.cmp(&b.updated),
-            };
-            if *ascending { order } else { order.reverse() }
-        });
-        steps.fold(Ordering::Equal, Ordering::then).then_with(|| a.name.cmp(&b.name))
-    });
+    let by = |name: &str, a: &Model, b: &Model| match name {
+        "name" => a.name.cmp(&b.name),
+        "creation_timestamp" => a.created.cmp(&b.created),
+        _ => a.updated.cmp(&b.updated),
+    };
+    order::sort(&mut found, &orders, by, |a, b| a.name.cmp(&b.name));
     let token = request.text("page_token")?;
     let (mut found, next) = page::cut(found, token.as_deref(), request.max_results(PAGE)?)?;
     with_data(store, &mut found)?;

@@ -44,6 +44,14 @@ pub(crate) fn find(store: &mut Store<'_>, run_id: &str) -> Result<(i64, RunInfo)
     found.ok_or_else(|| ApiError::missing(format!("no run with the id `{run_id}`")))
 }
 
+/// What runs are called, by their numbers and in their order.
+pub(crate) fn infos(store: &mut Store<'_>, runs: &[i64]) -> Result<Vec<(i64, RunInfo)>, ApiError> {
+    let sql = format!("SELECT {COLUMNS} FROM runs r WHERE r.id {}", store.among());
+    let found = store.db.all(&sql, values![&numbers(runs.iter().copied())], read_info)?;
+    let mut found: HashMap<i64, RunInfo> = found.into_iter().collect();
+    Ok(runs.iter().filter_map(|run| Some((*run, found.remove(run)?))).collect())
+}
+
 /// The number of a run that may be changed.
 ///
 /// # Errors

@@ -1,11 +1,13 @@
-//! Searching runs. What a filter or an order looks at is read for all runs of the experiments, a few columns each; comparing, ordering
-//! and paging is done here, so that every database gives the same answer. Only the runs of the page are read whole.
+//! Searching runs. Their numbers are read in the order they have by themselves, the youngest first, and of what a filter or an order looks
+//! at a column each; comparing and ordering is done here, so that every database gives the same answer. Only the runs of the page are read
+//! whole.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
-use super::{Store, View, datasets, experiments, numbers, page, runs};
-use crate::entity::RunInfo;
+use super::{ACTIVE, DELETED, Store, View, datasets, experiments, numbers, page, runs};
+use crate::database::Value;
+use crate::entity::status_name;
 use crate::error::ApiError;
 use crate::filter::{Clause, Entity, Key, Kind, parse, parse_order};
 use crate::request::Request;
@@ -14,16 +16,30 @@ use crate::values;
 /// Runs on a page where nothing else is asked for.
 const PAGE: i64 = 1000;
 
-/// What is looked at beyond the run itself, by the run's number.
+/// What is looked at, by the run's number.
 enum Column {
     Numbers(HashMap<i64, f64>),
+    Times(HashMap<i64, i64>),
     Texts(HashMap<i64, String>),
     Lists(HashMap<i64, Vec<String>>),
 }
 
-struct Candidate {
-    run: i64,
-    info: RunInfo,
+/// The runs that are looked at, as a condition on a column and its value: those of experiments, or few by their numbers.
+#[derive(Clone, Copy)]
+struct Searched<'a> {
+    column: &'static str,
+    condition: &'static str,
+    value: Value<'a>,
+}
+
+impl<'a> Searched<'a> {
+    /// Those of `left`, a list of numbers, unless it is empty; `among` is the condition for a list.
+    fn narrowed(self, among: &'static str, left: &'a str) -> Searched<'a> {
+        match left {
+            "" => self,
+            left => Searched { column: "r.id", condition: among, value: Value::Text(left) },
+        }
+    }
 }
 
 /// `runs/search`, as the text of the answer: it may be long.
@@ -37,30 +53,20 @@ pub fn search(store: &mut Store<'_>, request: &Request) -> Result<Vec<u8>, ApiEr
     for id in request.texts("experiment_ids")? {
         ids.push(experiments::number(&id)?);
     }
-    let ids = numbers(ids);
-    let sql = format!("SELECT {} FROM runs r WHERE r.experiment {} ORDER BY r.id", runs::COLUMNS, store.among());
-    let mut found = Vec::new();
-    store.db.read(&sql, values![&ids], &mut |row| {
-        if view.shows(row.text(9)) {
-            let (run, info) = runs::read_info(row);
-            found.push(Candidate { run, info });
-        }
-    })?;
-    let mut columns: HashMap<Key, Column> = HashMap::new();
-    for key in clauses.iter().map(|clause| &clause.key).chain(orders.iter().map(|(key, _)| key)) {
-        if key.entity != Entity::Attribute && !columns.contains_key(key) {
-            let column = read_column(store, key, &ids)?;
-            columns.insert(key.clone(), column);
-        }
-    }
-    found.retain(|candidate| clauses.iter().all(|clause| holds(candidate, clause, columns.get(&clause.key))));
-    found.sort_by(|a, b| {
-        let steps = orders.iter().map(|(key, ascending)| compare(a, b, key, *ascending, columns.get(key)));
-        steps.fold(Ordering::Equal, Ordering::then).then_with(|| natural(a, b))
-    });
+    let list = numbers(ids.iter().copied());
+    let searched = match ids.as_slice() {
+        // The database takes the runs of one in their order from an index.
+        [one] => Searched { column: "r.experiment", condition: "= ?", value: Value::Int(*one) },
+        _ => Searched { column: "r.experiment", condition: store.among(), value: Value::Text(&list) },
+    };
     let token = request.text("page_token")?;
-    let (page, next) = page::cut(found, token.as_deref(), most)?;
-    let runs = runs::whole(store, page.into_iter().map(|candidate| (candidate.run, candidate.info)).collect())?;
+    let (page, next) = if clauses.is_empty() && orders.is_empty() {
+        listed(store, searched, view, token.as_deref(), most)?
+    } else {
+        page::cut(found(store, searched, view, &clauses, &orders)?, token.as_deref(), most)?
+    };
+    let page = runs::infos(store, &page)?;
+    let runs = runs::whole(store, page)?;
     let mut answer = Vec::with_capacity(64 + runs.len() * 1024);
     answer.push(b'{');
     let failed = |error: serde_json::Error| ApiError::internal(error.to_string());
@@ -78,9 +84,62 @@ pub fn search(store: &mut Store<'_>, request: &Request) -> Result<Vec<u8>, ApiEr
     Ok(answer)
 }
 
-/// The youngest first.
-fn natural(a: &Candidate, b: &Candidate) -> Ordering {
-    b.info.start_time.cmp(&a.info.start_time).then_with(|| a.info.run_id.cmp(&b.info.run_id))
+/// The statement for the numbers of all runs, the youngest first.
+fn all(searched: Searched<'_>, view: View) -> String {
+    let stage = match view {
+        View::Active => format!("= '{ACTIVE}'"),
+        View::Deleted => format!("= '{DELETED}'"),
+        View::All => format!("IN ('{ACTIVE}', '{DELETED}')"),
+    };
+    format!(
+        "SELECT r.id FROM runs r WHERE {} {} AND r.lifecycle_stage {stage} ORDER BY r.start_time DESC, r.run_id",
+        searched.column, searched.condition
+    )
+}
+
+/// A page of all runs, and the token of the next one where there is more.
+fn listed(
+    store: &mut Store<'_>,
+    searched: Searched<'_>,
+    view: View,
+    token: Option<&str>,
+    most: usize,
+) -> Result<(Vec<i64>, Option<String>), ApiError> {
+    let start = page::offset(token)?;
+    let (limit, offset) = (most as i64 + 1, i64::try_from(start).unwrap_or(i64::MAX));
+    let sql = format!("{} LIMIT ? OFFSET ?", all(searched, view));
+    let mut found = store.db.all(&sql, values![searched.value, limit, offset], |row| row.int(0))?;
+    let next = (found.len() > most).then(|| page::token(start + most));
+    found.truncate(most);
+    Ok((found, next))
+}
+
+/// The runs that every clause holds for, in order.
+fn found(
+    store: &mut Store<'_>,
+    searched: Searched<'_>,
+    view: View,
+    clauses: &[Clause],
+    orders: &[(Key, bool)],
+) -> Result<Vec<i64>, ApiError> {
+    let mut found = store.db.all(&all(searched, view), values![searched.value], |row| row.int(0))?;
+    let few = found.len() / 4;
+    for clause in clauses {
+        let left = if found.len() < few { numbers(found.iter().copied()) } else { String::new() };
+        let column = read_column(store, &clause.key, searched.narrowed(store.among(), &left))?;
+        found.retain(|run| holds(*run, clause, &column));
+    }
+    let left = if found.len() < few { numbers(found.iter().copied()) } else { String::new() };
+    let mut columns = Vec::new();
+    for (key, ascending) in orders {
+        columns.push((read_column(store, key, searched.narrowed(store.among(), &left))?, *ascending));
+    }
+    // Where orders leave runs alike, they stay as they were.
+    found.sort_by(|a, b| {
+        let steps = columns.iter().map(|(column, ascending)| compare(*a, *b, *ascending, column));
+        steps.fold(Ordering::Equal, Ordering::then)
+    });
+    Ok(found)
 }
 
 /// Names under which attributes are asked for too.
@@ -133,16 +192,21 @@ fn orders(texts: &[String]) -> Result<Vec<(Key, bool)>, ApiError> {
         }
         orders.push((key, ascending));
     }
+    // The order that runs have by themselves.
+    if let [(key, false)] = orders.as_slice()
+        && key.entity == Entity::Attribute
+        && key.name == "start_time"
+    {
+        orders.clear();
+    }
     Ok(orders)
 }
 
-fn read_column(store: &mut Store<'_>, key: &Key, experiments: &str) -> Result<Column, ApiError> {
-    let among = store.among();
-    let values = values![experiments, &key.name];
+fn read_column(store: &mut Store<'_>, key: &Key, searched: Searched<'_>) -> Result<Column, ApiError> {
+    let condition = format!("{} {}", searched.column, searched.condition);
+    let values = values![searched.value, &key.name];
     let joined = |columns: &str, table: &str| {
-        format!(
-            "SELECT t.run, {columns} FROM runs r JOIN {table} t ON t.run = r.id WHERE r.experiment {among} AND t.name = ?"
-        )
+        format!("SELECT t.run, {columns} FROM runs r JOIN {table} t ON t.run = r.id WHERE {condition} AND t.name = ?")
     };
     match key.entity {
         Entity::Metric => {
@@ -160,10 +224,11 @@ fn read_column(store: &mut Store<'_>, key: &Key, experiments: &str) -> Result<Co
             })?;
             Ok(Column::Texts(column))
         }
-        Entity::Dataset | Entity::Attribute => {
+        Entity::Attribute => read_attribute(store, &key.name, searched),
+        Entity::Dataset => {
             let mut column: HashMap<i64, Vec<String>> = HashMap::new();
-            let sql = format!("{} JOIN runs r ON r.id = i.run WHERE r.experiment {among}", datasets::INPUTS);
-            store.db.read(&sql, values![experiments], &mut |row| {
+            let sql = format!("{} JOIN runs r ON r.id = i.run WHERE {condition}", datasets::INPUTS);
+            store.db.read(&sql, values![searched.value], &mut |row| {
                 let input = datasets::read_input(row);
                 let context =
                     || input.tags.iter().find(|tag| tag.key == datasets::CONTEXT).map(|tag| tag.value.clone());
@@ -179,57 +244,48 @@ fn read_column(store: &mut Store<'_>, key: &Key, experiments: &str) -> Result<Co
     }
 }
 
-fn text_of<'a>(candidate: &'a Candidate, name: &str) -> &'a str {
-    let info = &candidate.info;
-    match name {
-        "run_id" => &info.run_id,
-        "run_name" => &info.run_name,
-        "user_id" => &info.user_id,
-        "status" => info.status,
-        _ => &info.artifact_uri,
+/// An attribute; `name` is one that [`attribute`] gives and [`check`] or [`orders`] let pass.
+fn read_attribute(store: &mut Store<'_>, name: &str, searched: Searched<'_>) -> Result<Column, ApiError> {
+    let column = if name == "run_name" { "name" } else { name };
+    let sql = format!("SELECT r.id, r.{column} FROM runs r WHERE {} {}", searched.column, searched.condition);
+    let values = values![searched.value];
+    if matches!(name, "start_time" | "end_time") {
+        let mut times = HashMap::new();
+        store.db.read(&sql, values, &mut |row| times.extend(row.optional_int(1).map(|time| (row.int(0), time))))?;
+        return Ok(Column::Times(times));
     }
+    let mut texts = HashMap::new();
+    store.db.read(&sql, values, &mut |row| {
+        let text = if name == "status" { status_name(row.int(1)).to_owned() } else { row.string(1) };
+        texts.insert(row.int(0), text);
+    })?;
+    Ok(Column::Texts(texts))
 }
 
-fn time_of(candidate: &Candidate, name: &str) -> Option<i64> {
-    match name {
-        "start_time" => Some(candidate.info.start_time),
-        "end_time" => candidate.info.end_time,
-        _ => None,
-    }
-}
-
-fn holds(candidate: &Candidate, clause: &Clause, column: Option<&Column>) -> bool {
+fn holds(run: i64, clause: &Clause, column: &Column) -> bool {
     match column {
-        Some(Column::Numbers(values)) => clause.matches_number(values.get(&candidate.run).copied()),
-        Some(Column::Texts(values)) => clause.matches_text(values.get(&candidate.run).map(String::as_str)),
-        Some(Column::Lists(values)) => {
-            values.get(&candidate.run).is_some_and(|values| values.iter().any(|value| clause.matches_text(Some(value))))
+        Column::Numbers(values) => clause.matches_number(values.get(&run).copied()),
+        Column::Times(values) => clause.matches_number(values.get(&run).map(|time| *time as f64)),
+        Column::Texts(values) => clause.matches_text(values.get(&run).map(String::as_str)),
+        Column::Lists(values) => {
+            values.get(&run).is_some_and(|values| values.iter().any(|value| clause.matches_text(Some(value))))
         }
-        None => match clause.key.name.as_str() {
-            name @ ("start_time" | "end_time") => {
-                clause.matches_number(time_of(candidate, name).map(|time| time as f64))
-            }
-            name => clause.matches_text(Some(text_of(candidate, name))),
-        },
     }
 }
 
 /// Those without a value are last whatever the direction, after those whose value is NaN.
-fn compare(a: &Candidate, b: &Candidate, key: &Key, ascending: bool, column: Option<&Column>) -> Ordering {
+fn compare(a: i64, b: i64, ascending: bool, column: &Column) -> Ordering {
     let turned = |order: Ordering| if ascending { order } else { order.reverse() };
     match column {
-        Some(Column::Numbers(values)) => {
-            let (a, b) = (values.get(&a.run).copied(), values.get(&b.run).copied());
+        Column::Numbers(values) => {
+            let (a, b) = (values.get(&a).copied(), values.get(&b).copied());
             let rank = |value: Option<f64>| value.map_or(2, |value| i32::from(value.is_nan()));
             let order = a.zip(b).and_then(|(a, b)| a.partial_cmp(&b)).unwrap_or(Ordering::Equal);
             rank(a).cmp(&rank(b)).then(turned(order))
         }
-        Some(Column::Texts(values)) => by_presence(values.get(&a.run), values.get(&b.run), turned),
-        Some(Column::Lists(_)) => Ordering::Equal,
-        None => match key.name.as_str() {
-            name @ ("start_time" | "end_time") => by_presence(time_of(a, name), time_of(b, name), turned),
-            name => turned(text_of(a, name).cmp(text_of(b, name))),
-        },
+        Column::Times(values) => by_presence(values.get(&a), values.get(&b), turned),
+        Column::Texts(values) => by_presence(values.get(&a), values.get(&b), turned),
+        Column::Lists(_) => Ordering::Equal,
     }
 }
 

@@ -1,14 +1,13 @@
 //! Versions of registered models.
 
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{Store, logged_models, numbers, page, registry};
+use super::{Store, logged_models, numbers, order, page, registry};
 use crate::database::Row;
 use crate::error::ApiError;
-use crate::filter::{Clause, Entity, Kind, parse, parse_order};
+use crate::filter::{Clause, Entity, Kind, parse};
 use crate::request::Request;
 use crate::{validate, values};
 
@@ -276,37 +275,21 @@ pub fn delete_tag(store: &mut Store<'_>, request: &Request) -> Result<Value, Api
 pub fn search(store: &mut Store<'_>, request: &Request) -> Result<Value, ApiError> {
     let clauses = parse(&request.text("filter")?.unwrap_or_default())?;
     clauses.iter().try_for_each(check)?;
-    let mut orders = Vec::new();
-    for text in request.texts("order_by")? {
-        let (key, ascending) = parse_order(&text)?;
-        let known = ["name", "version_number", "creation_timestamp", "last_updated_timestamp"];
-        if !known.contains(&key.name.as_str()) {
-            return Err(ApiError::invalid(format!(
-                "versions cannot be ordered by `{}`: {}",
-                key.name,
-                known.join(", ")
-            )));
-        }
-        orders.push((key.name, ascending));
-    }
+    let known = ["name", "version_number", "creation_timestamp", "last_updated_timestamp"];
+    let orders = order::asked(request, "versions", &known)?;
     let mut found = store.db.all(&format!("{SELECT} ORDER BY v.model, v.version"), &[], Version::read)?;
     if clauses.iter().any(|clause| clause.key.entity == Entity::Tag) {
         with_data(store, &mut found)?;
     }
     found.retain(|version| clauses.iter().all(|clause| holds(version, clause)));
-    found.sort_by(|a, b| {
-        let steps = orders.iter().map(|(name, ascending)| {
-            let order = match name.as_str() {
-                "name" => a.name.cmp(&b.name),
-                "version_number" => a.version.cmp(&b.version),
-                "creation_timestamp" => a.created.cmp(&b.created),
-                _ => a.updated.cmp(&b.updated),
-            };
-            if *ascending { order } else { order.reverse() }
-        });
-        let natural =
-            || b.updated.cmp(&a.updated).then_with(|| a.name.cmp(&b.name)).then_with(|| b.version.cmp(&a.version));
-        steps.fold(Ordering::Equal, Ordering::then).then_with(natural)
+    let by = |name: &str, a: &Version, b: &Version| match name {
+        "name" => a.name.cmp(&b.name),
+        "version_number" => a.version.cmp(&b.version),
+        "creation_timestamp" => a.created.cmp(&b.created),
+        _ => a.updated.cmp(&b.updated),
+    };
+    order::sort(&mut found, &orders, by, |a, b| {
+        b.updated.cmp(&a.updated).then_with(|| a.name.cmp(&b.name)).then_with(|| b.version.cmp(&a.version))
     });
     let token = request.text("page_token")?;
     let (mut found, next) = page::cut(found, token.as_deref(), request.max_results(PAGE)?)?;
