@@ -47,7 +47,7 @@ pub fn fetch(
 ) -> Result<(PathBuf, DataVersion), Error> {
     let cache = cache_folder();
     std::fs::create_dir_all(&cache).map_err(|source| Error::Write { path: cache.clone(), source })?;
-    let fetched = fetch_once(address, &cache, &Watch::new(stop, &|_, _, _| {}))?;
+    let fetched = fetch_once(address, &cache, &Watch::new(stop, &|_| {}))?;
     let source = yolo11_tracking::secret::mask_addresses(data);
     let what = match fetched.fetched {
         0 => "was fetched before".to_owned(),
@@ -71,7 +71,7 @@ impl DataVersion {
         stop: &AtomicBool,
     ) -> Result<(), Error> {
         let Some(root) = Repository::root_of(path) else { return Ok(()) };
-        let nothing = |_: &str, _: u64, _: u64| {};
+        let nothing = |_: &yolo11_versioning::Progress| {};
         let watch = Watch::new(stop, &nothing);
         let repository = Repository::open(&root)?;
         for mut item in repository.covering(path, &watch)? {
@@ -99,7 +99,7 @@ impl DataVersion {
             announcer.note(format!("data       {} is {}{at}", data.path, data.md5))?;
             if data.is_modified {
                 announcer.warn(format!(
-                    "data       {} is not as {}.dvc records it; `yolo11 data add {}` would record it",
+                    "{} is not as {}.dvc records it; `yolo11 data add {}` would record it",
                     data.path, data.path, data.path
                 ))?;
             }

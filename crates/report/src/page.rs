@@ -252,10 +252,10 @@ section { border-top: 1px solid var(--line); padding-top: 1.25rem; margin-top: 1
 .chip { font-size: .8rem; border: 1px solid currentColor; border-radius: 1rem; padding: .05rem .6rem; }
 .chip.error { color: var(--error); } .chip.warning { color: var(--warning); } .chip.note { color: var(--note); }
 .pictures { display: flex; flex-wrap: wrap; gap: 1rem; margin: .9rem 0; align-items: flex-start; }
-figure { margin: 0; background: var(--card); border: 1px solid var(--line); border-radius: .5rem; padding: .5rem; width: min-content; max-width: 100%; }
-figure div { display: flex; gap: .4rem; }
+figure { margin: 0; background: var(--card); border: 1px solid var(--line); border-radius: .5rem; padding: .5rem; width: fit-content; min-width: 14rem; max-width: 100%; }
+figure div { display: flex; flex-wrap: wrap; gap: .4rem; }
 figure img { max-width: 100%; height: auto; max-height: 15rem; width: auto; border-radius: .25rem; }
-figcaption { color: var(--muted); font-size: .85rem; min-width: 14rem; margin-top: .35rem; overflow-wrap: anywhere; }
+figcaption { color: var(--muted); font-size: .85rem; width: 0; min-width: 100%; margin-top: .35rem; overflow-wrap: anywhere; }
 .places { padding-left: 1.1rem; margin: .5rem 0; } .places li { margin: .2rem 0; } .places code { color: var(--muted); }
 summary { cursor: pointer; color: var(--muted); margin: .35rem 0; }
 @media print { nav, summary { display: none; } }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use crate::directory::{Directory, Entry};
-use crate::intake::{Source, md5_of_files, read_through};
+use crate::intake::{Source, md5_of_files, read_through, waiting};
 use crate::link::{Link, set_mode};
 use crate::pointer::{Output, Pointer};
 use crate::state::Stamp;
@@ -14,8 +14,23 @@ use crate::watch::Step;
 use crate::workspace::{Content, Found, WorkFile};
 use crate::{Error, Repository, Result, Watch, write};
 
-/// Files, and bytes, that are copied before they are synced together.
-const BATCH: (usize, u64) = (8192, 1 << 30);
+/// Files, and bytes, that are taken in before they are synced together. Large files are digested side by side only within a batch.
+const BATCH: (usize, u64) = (8192, 32 << 30);
+
+/// How the cache comes by a file's content.
+#[derive(PartialEq)]
+enum Way {
+    /// It has it.
+    Here,
+    /// By a file of exactly those bytes on its way there.
+    Copied(PathBuf),
+    /// By the workspace's file itself.
+    Own,
+}
+
+fn source(file: &WorkFile) -> Source<'_> {
+    Source { path: &file.path, size: file.stamp.size }
+}
 
 /// What [`Repository::add`] did with one target.
 #[derive(Clone, Debug)]
@@ -126,7 +141,8 @@ impl Repository {
                 ..Output::default()
             })
         };
-        if self.cache.links.first().is_some_and(|link| link.is_shared()) {
+        let is_shared = self.is_shared();
+        if is_shared {
             self.link_again(&files, output.executable, watch)?;
         }
         let gitignore = self.git_ignore(path)?;
@@ -140,6 +156,9 @@ impl Repository {
         let text = pointer.render();
         if write::read_if_any(&file)?.as_deref() != Some(&text) {
             write::write(&file, text.as_bytes())?;
+        }
+        if !is_shared {
+            self.give_back(&files, watch)?;
         }
         Ok(Added { path: path.to_owned(), pointer: file, gitignore, id })
     }
@@ -168,7 +187,7 @@ impl Repository {
 
     fn store_files(&self, files: &[WorkFile], reads_first: bool, watch: &Watch) -> Result<Vec<String>> {
         let step = watch.step("adding", files.len());
-        let is_shared = self.cache.links.first().is_some_and(|link| link.is_shared());
+        let is_shared = self.is_shared();
         let mut ids = Vec::with_capacity(files.len());
         let mut rest = files;
         while !rest.is_empty() {
@@ -180,27 +199,42 @@ impl Repository {
             let count = over.unwrap_or(rest.len()).clamp(1, BATCH.0).min(rest.len());
             let (batch, after) = rest.split_at(count);
             rest = after;
-            let staged = self.stage(batch, reads_first, &step, watch)?;
-            if staged.iter().any(|(_, temporary)| temporary.is_some()) {
+            let mut staged = self.stage(batch, reads_first, &step, watch)?;
+            self.refuse_torn(batch, &staged)?;
+            if staged.iter().any(|(_, way)| *way != Way::Here) {
                 self.cache.sync()?;
             }
-            // Only if nobody wrote to it meanwhile.
-            let unchanged = |file: &WorkFile| fs::metadata(&file.path).ok().map(|now| Stamp::new(&now));
-            let stamps: Result<Vec<Option<Stamp>>> = batch
-                .par_iter()
-                .zip(&staged)
-                .map(|(file, (id, temporary))| {
-                    if let Some(temporary) = temporary {
-                        self.cache.place(id, temporary)?;
+            let placed: Result<Vec<bool>> = waiting(|| {
+                let place = |(file, (id, way)): (&WorkFile, &(String, Way))| match way {
+                    Way::Here => Ok(true),
+                    Way::Copied(temporary) => self.cache.place(id, temporary).map(|()| true),
+                    Way::Own => self.adopt(file, id, is_shared, watch),
+                };
+                batch.par_iter().zip(&staged).map(place).collect()
+            });
+            let placed = placed?;
+            let mut refused: Vec<usize> = (0..batch.len()).filter(|&index| !placed[index]).collect();
+            if !refused.is_empty() {
+                // Those that relied on a refused one of the same content have none.
+                for index in (0..batch.len()).filter(|&index| placed[index]) {
+                    if staged[index].1 == Way::Own && !self.cache.has(&staged[index].0, false, watch)? {
+                        refused.push(index);
                     }
-                    // A file that became the cache's own got another time of change by that.
-                    let same = |now: &Stamp| *now == file.stamp || is_shared && now.is_same_content(&file.stamp);
-                    Ok(unchanged(file).filter(same))
+                }
+            }
+            self.copy_in(&refused, batch, &mut staged, watch)?;
+            // Only if nobody wrote to it meanwhile. A file that became the cache's own got another time of change by that; where a copy is to
+            // take its place, that is looked at then.
+            let stamps: Vec<Option<Stamp>> = batch
+                .par_iter()
+                .map(|file| {
+                    let now = fs::metadata(&file.path).ok().map(|now| Stamp::new(&now));
+                    now.filter(|now| *now == file.stamp || is_shared && now.is_same_content(&file.stamp))
                 })
                 .collect();
-            for ((file, (id, _)), stamp) in batch.iter().zip(&staged).zip(stamps?) {
+            for ((file, (id, _)), stamp) in batch.iter().zip(&staged).zip(stamps) {
                 if let Some(stamp) = stamp {
-                    self.state.set(&self.state_name(&file.path), stamp, id);
+                    self.state.set(&self.state_name(&file.path), stamp, id, is_shared);
                 }
             }
             ids.extend(staged.into_iter().map(|(id, _)| id));
@@ -208,100 +242,117 @@ impl Repository {
         Ok(ids)
     }
 
-    /// The md5 of each file and, where the cache does not have that content, a file of exactly those bytes on its way there.
-    fn stage(
-        &self,
-        files: &[WorkFile],
-        reads_first: bool,
-        step: &Step,
-        watch: &Watch,
-    ) -> Result<Vec<(String, Option<PathBuf>)>> {
+    /// What a power cut left of a copy must not be recorded as what the user made of it.
+    fn refuse_torn(&self, files: &[WorkFile], staged: &[(String, Way)]) -> Result<()> {
+        let torn = |(file, (id, _)): &(&WorkFile, &(String, Way))| {
+            self.state.is_torn(&self.state_name(&file.path), file.stamp, id)
+        };
+        let Some((file, _)) = files.iter().zip(staged).find(torn) else { return Ok(()) };
+        let shown = self.shown(&file.path);
+        let message = format!("`{shown}` has lost its content when the machine went down; nobody has changed it since");
+        let hint = "`yolo11 data checkout` makes such files anew from the cache; touch a file to keep it as it is";
+        Err(Error::refused(message, hint))
+    }
+
+    /// Whether the workspace's files are the cache's own.
+    fn is_shared(&self) -> bool {
+        self.cache.links.first().is_some_and(|link| link.is_shared())
+    }
+
+    /// Copies the files that could not become objects themselves, whatever they are by now.
+    fn copy_in(&self, chosen: &[usize], files: &[WorkFile], staged: &mut [(String, Way)], watch: &Watch) -> Result<()> {
+        if chosen.is_empty() {
+            return Ok(());
+        }
+        let sources: Vec<Source> = chosen.iter().map(|&index| source(&files[index])).collect();
+        let sink = |_: usize, _: Option<&str>| self.cache.temporary().map(Some);
+        let copied = read_through(&sources, Some(&sink), &watch.step("adding", chosen.len()))?;
+        self.cache.sync()?;
+        for (&index, (id, temporary)) in chosen.iter().zip(copied) {
+            if let Some(temporary) = temporary {
+                self.cache.place(&id, &temporary)?;
+                staged[index] = (id, Way::Copied(temporary));
+            }
+        }
+        Ok(())
+    }
+
+    /// The md5 of each file, and how the cache comes by that content.
+    fn stage(&self, files: &[WorkFile], reads_first: bool, step: &Step, watch: &Watch) -> Result<Vec<(String, Way)>> {
         let is_new = |id: &str| Ok::<bool, Error>(!self.cache.has(id, false, watch)?);
         let mut known: Vec<Option<String>> =
             files.par_iter().map(|file| self.state.get(&self.state_name(&file.path), file.stamp)).collect();
-        let is_shared = self.cache.links.first().is_some_and(|link| link.is_shared());
-        let source = |index: usize| Source { path: &files[index].path, size: files[index].stamp.size };
+        let is_shared = self.is_shared();
+        let can_clone = !is_shared && self.can_clone(files)?;
+        let device = self.cache.device()?;
+        let is_own = |index: usize| is_shared || !can_clone && self.may_adopt(&files[index], device);
         // Large files that are likely to be in the cache are read before a copy is begun; of small ones the md5 is known in time.
         let first: Vec<usize> = (0..files.len())
-            .filter(|&index| known[index].is_none() && (is_shared || reads_first && !source(index).is_small()))
+            .filter(|&index| known[index].is_none())
+            .filter(|&index| is_own(index) || reads_first && !source(&files[index]).is_small())
             .collect();
-        let sources: Vec<Source> = first.iter().map(|&index| source(index)).collect();
+        let sources: Vec<Source> = first.iter().map(|&index| source(&files[index])).collect();
         for (index, id) in first.into_iter().zip(md5_of_files(&sources, step)?) {
             known[index] = Some(id);
         }
         let here: Result<Vec<bool>> =
             known.par_iter().map(|id| id.as_ref().map_or(Ok(false), |id| Ok(!is_new(id)?))).collect();
-        let mut staged: Vec<Option<(String, Option<PathBuf>)>> =
-            known.iter().zip(here?).map(|(id, here)| id.clone().filter(|_| here).map(|id| (id, None))).collect();
-        if is_shared {
-            let missing: Vec<usize> = (0..files.len()).filter(|&index| staged[index].is_none()).collect();
-            let adopt = |index: usize| Ok((index, self.adopt(&files[index])?));
-            let adopted: Result<Vec<(usize, Option<PathBuf>)>> = missing.into_par_iter().map(adopt).collect();
-            for (index, temporary) in adopted? {
-                staged[index] = known[index].clone().filter(|_| temporary.is_some()).map(|id| (id, temporary));
-            }
-        }
+        let way = |(index, (id, here)): (usize, (&Option<String>, bool))| match (id, here) {
+            (Some(id), true) => Some((id.clone(), Way::Here)),
+            (Some(id), false) if is_own(index) => Some((id.clone(), Way::Own)),
+            _ => None,
+        };
+        let mut staged: Vec<Option<(String, Way)>> = known.iter().zip(here?).enumerate().map(way).collect();
         let missing: Vec<usize> = (0..files.len()).filter(|&index| staged[index].is_none()).collect();
-        let clones = self.clones(&missing, files)?;
+        let clones = if can_clone { self.clones(&missing, files)? } else { None };
         let sink = |_: usize, id: Option<&str>| match id {
             Some(id) if !is_new(id)? => Ok(None),
             _ => self.cache.temporary().map(Some),
         };
-        let copied = match &clones {
+        let copied: Vec<(String, Option<PathBuf>)> = match &clones {
             Some(clones) => {
                 let sources: Vec<Source> =
-                    missing.iter().zip(clones).map(|(&index, path)| Source { path, ..source(index) }).collect();
+                    missing.iter().zip(clones).map(|(&index, path)| Source { path, ..source(&files[index]) }).collect();
                 let ids = md5_of_files(&sources, step)?;
                 ids.into_iter().zip(clones).map(|(id, path)| (id, Some(path.clone()))).collect()
             }
             None => {
-                let sources: Vec<Source> = missing.iter().map(|&index| source(index)).collect();
+                let sources: Vec<Source> = missing.iter().map(|&index| source(&files[index])).collect();
                 read_through(&sources, Some(&sink), step)?
             }
         };
-        for (index, copy) in missing.into_iter().zip(copied) {
-            staged[index] = Some(copy);
+        for (index, (id, temporary)) in missing.into_iter().zip(copied) {
+            staged[index] = Some((id, temporary.map_or(Way::Here, Way::Copied)));
         }
         Ok(staged.into_iter().flatten().collect())
     }
 
-    /// A second name of the file itself, read-only from now on, where links are shared and nobody wrote to it since it was looked at.
-    fn adopt(&self, file: &WorkFile) -> Result<Option<PathBuf>> {
-        // What another file system or another owner has, and what is behind a link, is copied.
-        if !fs::symlink_metadata(&file.path).is_ok_and(|metadata| metadata.is_file()) {
-            return Ok(None);
+    /// Whether the file system can share blocks, tried with the first file.
+    fn can_clone(&self, files: &[WorkFile]) -> Result<bool> {
+        let Some(first) = files.first().filter(|_| self.cache.links.contains(&Link::Reflink)) else { return Ok(false) };
+        let clone = self.clone_of(first)?;
+        if let Some(clone) = &clone {
+            let _ = fs::remove_file(clone);
         }
-        let temporary = self.cache.temporary()?;
-        let linked = fs::hard_link(&file.path, &temporary).and_then(|()| set_mode(&temporary, 0o444));
-        let now = fs::metadata(&temporary).ok().map(|metadata| Stamp::new(&metadata));
-        if linked.is_ok() && now.is_some_and(|now| now.is_same_content(&file.stamp)) {
-            return Ok(Some(temporary));
-        }
-        let _ = fs::remove_file(&temporary);
-        Ok(None)
+        Ok(clone.is_some())
     }
 
-    /// Clones that share the blocks, where the file system can make them.
-    fn clones(&self, chosen: &[usize], files: &[WorkFile]) -> Result<Option<Vec<PathBuf>>> {
-        if chosen.is_empty() || !self.cache.links.contains(&Link::Reflink) {
-            return Ok(None);
+    fn clone_of(&self, file: &WorkFile) -> Result<Option<PathBuf>> {
+        let temporary = self.cache.temporary()?;
+        // A linked file is followed.
+        let source = file.path.canonicalize().map_err(Error::io("read", &file.path))?;
+        let is_done = reflink_copy::reflink(source, &temporary).and_then(|()| set_mode(&temporary, 0o444)).is_ok();
+        if !is_done {
+            let _ = fs::remove_file(&temporary);
         }
-        let clone = |index: usize| {
-            let temporary = self.cache.temporary()?;
-            // A linked file is followed.
-            let source = &files[index].path;
-            let source = source.canonicalize().map_err(Error::io("read", source))?;
-            let is_done = reflink_copy::reflink(source, &temporary).and_then(|()| set_mode(&temporary, 0o444)).is_ok();
-            if !is_done {
-                let _ = fs::remove_file(&temporary);
-            }
-            Ok(is_done.then_some(temporary))
-        };
-        // The first tells.
-        let Some(first) = clone(chosen[0])? else { return Ok(None) };
-        let rest: Result<Vec<Option<PathBuf>>> = chosen[1..].par_iter().map(|&index| clone(index)).collect();
-        let rest: Option<Vec<PathBuf>> = rest?.into_iter().collect();
-        Ok(rest.map(|rest| [vec![first], rest].concat()))
+        Ok(is_done.then_some(temporary))
+    }
+
+    /// Clones that share the blocks; none where one of them cannot be made.
+    fn clones(&self, chosen: &[usize], files: &[WorkFile]) -> Result<Option<Vec<PathBuf>>> {
+        let clones: Result<Vec<Option<PathBuf>>> =
+            chosen.par_iter().map(|&index| self.clone_of(&files[index])).collect();
+        Ok(clones?.into_iter().collect())
     }
 
     /// Puts the cache's own files in place of the workspace's, where links are shared.

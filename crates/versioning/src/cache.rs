@@ -24,8 +24,8 @@ const TEMPORARY: &str = ".yolo11-tmp";
 pub(crate) struct Cache {
     pub root: PathBuf,
     pub links: Vec<Link>,
-    /// Whether this user's umask would take reading from a new object.
-    pub masks_reading: bool,
+    /// The mode of a file that this user makes: 0666 as the umask lets it be.
+    pub new_mode: u32,
 }
 
 impl Cache {
@@ -57,6 +57,13 @@ impl Cache {
         Ok(is_whole)
     }
 
+    /// The file system it is on.
+    pub fn device(&self) -> Result<u64> {
+        let folder = self.root.join(TEMPORARY);
+        crate::write::make_folder(&folder)?;
+        fs::metadata(&folder).map(|metadata| metadata.dev()).map_err(Error::io("read", &folder))
+    }
+
     /// A name for a file that is not whole yet, on the cache's own file system.
     pub fn temporary(&self) -> Result<PathBuf> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -71,7 +78,7 @@ impl Cache {
         if let Some(folder) = path.parent().filter(|folder| !folder.is_dir()) {
             crate::write::make_folder(folder)?;
         }
-        if self.masks_reading {
+        if self.new_mode & WHOLE != WHOLE {
             set_mode(temporary, WHOLE).map_err(Error::io("make read-only", temporary))?;
         }
         fs::rename(temporary, &path).map_err(Error::io("write", &path))

@@ -2,14 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use rayon::prelude::*;
 
 use crate::intake::waiting;
-#[cfg(target_os = "linux")]
-use crate::link::copy_to_free_name;
 use crate::link::{Link, make_first, set_mode};
 use crate::state::Stamp;
 use crate::{Error, Repository, Result, Tracked, Watch, write};
@@ -77,8 +76,13 @@ impl Repository {
         };
         let content = self.content(self.find(&tracked.path)?, output.is_legacy, watch)?;
         let mut present = BTreeMap::new();
+        let mut torn = BTreeSet::new();
         for (file, md5) in content.files() {
             present.insert(file.path.clone(), md5.to_owned());
+            // What a power cut left of a copy is nobody's work.
+            if self.state.is_torn(&self.state_name(&file.path), file.stamp, md5) {
+                torn.insert(file.path.clone());
+            }
             let wrong_mode = !is_folder
                 && file.is_executable != output.executable
                 && wanted.get(&file.path).is_some_and(|id| id == md5);
@@ -89,7 +93,7 @@ impl Repository {
         }
         let lost = |path: &PathBuf, md5: &String| -> Result<Option<PathBuf>> {
             let is_other = wanted.get(path) != Some(md5);
-            let is_safe = !is_other || force || self.cache.has(md5, output.is_legacy, watch)?;
+            let is_safe = !is_other || force || torn.contains(path) || self.cache.has(md5, output.is_legacy, watch)?;
             Ok((!is_safe).then(|| path.clone()))
         };
         let lost: Result<Vec<Option<PathBuf>>> = present.par_iter().map(|(path, md5)| lost(path, md5)).collect();
@@ -132,11 +136,19 @@ impl Repository {
         for folder in emptied.iter().rev().filter(|folder| !plan.is_folder || **folder != plan.path) {
             let _ = fs::remove_dir(folder);
         }
+        let stage = self.stage_of(&plan)?;
+        // Where the files are made, and where they stand in the end.
+        let base = stage.as_deref().unwrap_or(&plan.path);
         if plan.is_folder {
-            write::make_folder(&plan.path)?;
+            write::make_folder(base)?;
         }
+        let placed = |path: &Path| match path.strip_prefix(&plan.path) {
+            Ok(below) if plan.is_folder => base.join(below),
+            _ => path.to_owned(),
+        };
         let folders: BTreeSet<&Path> = plan.write.iter().filter_map(|(path, _)| path.parent()).collect();
         for folder in folders {
+            let folder = &placed(folder);
             write::make_folder(folder)?;
             let real = folder.canonicalize().map_err(Error::io("find", folder))?;
             if !real.starts_with(self.root()) {
@@ -148,40 +160,69 @@ impl Repository {
         let step = watch.step("linking", plan.write.len());
         let put = |(path, id): &(PathBuf, String)| {
             step.check()?;
-            self.put(id, plan.is_legacy, path, plan.is_executable)?;
+            match &stage {
+                Some(_) => self.put_staged(id, plan.is_legacy, path, &placed(path))?,
+                None => self.put(id, plan.is_legacy, path, plan.is_executable)?,
+            }
             step.advance();
             Ok(())
         };
-        waiting(|| plan.write.par_iter().try_for_each(put))
+        let done = waiting(|| plan.write.par_iter().try_for_each(put));
+        if let Some(stage) = &stage {
+            // Stopped half-way, it has whole files only.
+            fs::rename(stage, &plan.path).map_err(Error::io("write", &plan.path))?;
+        }
+        done
+    }
+
+    /// A folder of which nothing is there is made elsewhere and gets its name with all that is in it: so its files need no names in between.
+    fn stage_of(&self, plan: &Plan) -> Result<Option<PathBuf>> {
+        let is_shared = self.cache.links.first().is_some_and(|link| link.is_shared());
+        if !plan.is_folder || is_shared || fs::symlink_metadata(&plan.path).is_ok() {
+            return Ok(None);
+        }
+        let above = plan.path.parent().unwrap_or(self.root());
+        write::make_folder(above)?;
+        let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev()).map_err(Error::io("read", path));
+        let is_inside = above.canonicalize().is_ok_and(|above| above.starts_with(self.root()));
+        let stage = self.desk.join("stage");
+        Ok((is_inside && device(&self.desk)? == device(above)? && !stage.exists()).then_some(stage))
+    }
+
+    /// An object of the cache into a folder that has no name in the workspace yet.
+    fn put_staged(&self, id: &str, is_legacy: bool, path: &Path, staged: &Path) -> Result<()> {
+        let link =
+            make_first(self.ways(), &self.cache.path(id, is_legacy), staged).map_err(Error::io("write", path))?;
+        self.only_copies.store(link == Link::Copy, Ordering::Relaxed);
+        if !is_legacy {
+            let metadata = fs::metadata(staged).map_err(Error::io("read", staged))?;
+            self.state.set(&self.state_name(path), Stamp::new(&metadata), id, false);
+        }
+        Ok(())
+    }
+
+    /// The ways to try; the first file tells of the others.
+    fn ways(&self) -> &[Link] {
+        if self.only_copies.load(Ordering::Relaxed) { &[Link::Copy] } else { &self.cache.links }
     }
 
     /// An object of the cache into the workspace: under a temporary name, then renamed over what is there.
     pub(crate) fn put(&self, id: &str, is_legacy: bool, path: &Path, is_executable: bool) -> Result<()> {
         let object = self.cache.path(id, is_legacy);
-        if !self.copies(path, &object, is_executable)? {
-            self.put_by_renaming(&object, path, is_executable)?;
-        }
+        // Where nothing is, a link needs no temporary name.
+        let shared = self.cache.links.first().filter(|link| link.is_shared());
+        let is_shared = shared.is_some_and(|link| link.make(&object, path).is_ok())
+            || self.put_by_renaming(&object, path, is_executable)?.is_shared();
         if !is_legacy {
             let metadata = fs::metadata(path).map_err(Error::io("read", path))?;
-            self.state.set(&self.state_name(path), Stamp::new(&metadata), id);
+            self.state.set(&self.state_name(path), Stamp::new(&metadata), id, is_shared);
         }
         Ok(())
     }
-    /// Where there is nothing yet and only copies can be made, the copy gets its name when it is whole.
-    fn copies(&self, path: &Path, object: &Path, is_executable: bool) -> Result<bool> {
-        #[cfg(target_os = "linux")]
-        if self.only_copies.load(Ordering::Relaxed) && fs::symlink_metadata(path).is_err() {
-            let mode = if is_executable { 0o777 } else { 0o666 };
-            return copy_to_free_name(object, path, mode).map_err(Error::io("write", path));
-        }
-        Ok(false)
-    }
 
-    fn put_by_renaming(&self, object: &Path, path: &Path, is_executable: bool) -> Result<()> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let temporary = self.desk.join(NEXT.fetch_add(1, Ordering::Relaxed).to_string());
-        let link = make_first(&self.cache.links, object, &temporary).map_err(Error::io("link", path))?;
-        // The first file tells how the others will be made.
+    fn put_by_renaming(&self, object: &Path, path: &Path, is_executable: bool) -> Result<Link> {
+        let temporary = self.desk_name();
+        let link = make_first(self.ways(), object, &temporary).map_err(Error::io("link", path))?;
         self.only_copies.store(link == Link::Copy, Ordering::Relaxed);
         if is_executable && !link.is_shared() {
             set_mode(&temporary, 0o755).map_err(Error::io("make executable", path))?;
@@ -193,6 +234,6 @@ impl Repository {
         fs::rename(&temporary, path).map_err(Error::io("write", path))?;
         // Of a hard link to the file that is there already, renaming leaves both names.
         let _ = fs::remove_file(&temporary);
-        Ok(())
+        Ok(link)
     }
 }

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use rayon::prelude::*;
 
 use crate::hash::md5_of;
+use crate::ignored::Patterns;
 use crate::intake::{Source, md5_of_files, waiting};
 use crate::remote::{Folder, Remote};
 use crate::repository::clean;
@@ -80,13 +81,19 @@ pub fn fetch_once(address: &Address, cache: &Path, watch: &Watch) -> Result<Fetc
             let target = cache.join("data").join(format!("{}-{}", clone.commit, &md5_of(url.as_bytes())[..8]));
             let place = target.join(wanted);
             let done = target.join(format!(".complete-{}", md5_of(wanted.as_bytes())));
+            let missing = |there: &Path| {
+                let message = format!("{} has no `{path}` at commit {}", hidden(url), &clone.commit[..10]);
+                (!there.exists()).then(|| Error::refused(message, "check the path and the revision"))
+            };
             let path = target.join(path);
             if let Some(digest) = write::read_if_any(&done)? {
                 let digest = Some(digest).filter(|digest| !digest.is_empty());
+                missing(&path).map_or(Ok(()), Err)?;
                 return Ok(Fetched { path, revision: Some(clone.commit), digest, fetched: 0 });
             }
             let (fetched, digest) = clone.copy(wanted, &place, &cache.join("objects"), watch)?;
             write::write(&done, digest.clone().unwrap_or_default().as_bytes())?;
+            missing(&path).map_or(Ok(()), Err)?;
             Ok(Fetched { path, revision: Some(clone.commit), digest, fetched })
         }
     }
@@ -174,12 +181,16 @@ impl Clone {
         }
         let mut files: BTreeMap<PathBuf, From> = BTreeMap::new();
         let mut digests = Vec::new();
-        if wanted.exists() {
-            plain_files(&wanted, &mut files)?;
-        }
         let roots = [&wanted, &self.folder];
         let root = roots.into_iter().flat_map(|place| place.ancestors()).find(|place| place.join(".dvc").is_dir());
-        let repository = match root.filter(|root| root.starts_with(&self.folder)) {
+        let root = root.filter(|root| root.starts_with(&self.folder));
+        if fs::symlink_metadata(&wanted).is_ok_and(|metadata| metadata.is_file()) || self.leads_to_a_file(&wanted) {
+            files.insert(wanted.clone(), From::Git);
+        } else if fs::symlink_metadata(&wanted).is_ok_and(|metadata| metadata.is_dir()) {
+            let patterns = Patterns::dvc(root.unwrap_or(&self.folder), wanted.parent().unwrap_or(&wanted))?;
+            self.plain_files(&wanted, &patterns, &mut files)?;
+        }
+        let repository = match root {
             Some(root) => Some(Repository::open_with_cache(root, objects, self.original_of(root).as_deref())?),
             None => None,
         };
@@ -243,6 +254,34 @@ impl Clone {
         Ok((files.len(), digest))
     }
 
+    /// What git has in a folder, as `dvc get` takes it: without what DVC keeps its records in, and without what `.dvcignore` names.
+    fn plain_files(&self, folder: &Path, patterns: &Patterns, files: &mut BTreeMap<PathBuf, From>) -> Result<()> {
+        let patterns = patterns.enter(folder)?;
+        for entry in fs::read_dir(folder).map_err(Error::io("list", folder))? {
+            let path = entry.map_err(Error::io("list", folder))?.path();
+            let metadata = fs::symlink_metadata(&path).map_err(Error::io("read", &path))?;
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let is_record = matches!(&*name, ".git" | ".dvc" | ".dvcignore" | "dvc.yaml")
+                || metadata.is_file() && name.ends_with(".dvc");
+            if is_record || patterns.ignore(&path, metadata.is_dir()) {
+                continue;
+            }
+            if metadata.is_dir() {
+                self.plain_files(&path, &patterns, files)?;
+            } else if metadata.is_file() || self.leads_to_a_file(&path) {
+                files.insert(path, From::Git);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a link leads to a file that git has; it could lead anywhere.
+    fn leads_to_a_file(&self, link: &Path) -> bool {
+        let (Ok(target), Ok(folder)) = (link.canonicalize(), self.folder.canonicalize()) else { return false };
+        let below = target.strip_prefix(folder).ok();
+        target.is_file() && below.is_some_and(|below| !below.iter().any(|part| part == ".git" || part == ".dvc"))
+    }
+
     /// The same place in the repository on this machine.
     fn original_of(&self, root: &Path) -> Option<PathBuf> {
         let original = self.original.as_ref()?.join(root.strip_prefix(&self.folder).ok()?);
@@ -265,7 +304,7 @@ impl Clone {
                 .cloned()
                 .collect();
             // What is damaged there may be whole on the remote.
-            let _ = repository.receive(&there, &near, &mut done, watch);
+            let _ = repository.receive(&there, &near, None, &mut done, watch);
             watch.check()?;
         }
         let has: Result<Vec<bool>> =
@@ -276,7 +315,7 @@ impl Clone {
             return Ok(());
         }
         let (_, remote) = repository.remote(None)?;
-        repository.receive(&missing, remote.as_ref(), &mut done, watch)
+        repository.receive(&missing, remote.as_ref(), None, &mut done, watch)
     }
 }
 
@@ -284,25 +323,6 @@ impl Clone {
 enum From {
     Git,
     Object { id: String, is_legacy: bool },
-}
-
-/// What git has at a path; nothing of git's and DVC's own.
-fn plain_files(path: &Path, files: &mut BTreeMap<PathBuf, From>) -> Result<()> {
-    let metadata = fs::symlink_metadata(path).map_err(Error::io("read", path))?;
-    if !metadata.is_dir() {
-        // A link could lead anywhere.
-        if metadata.is_file() {
-            files.insert(path.to_owned(), From::Git);
-        }
-        return Ok(());
-    }
-    for entry in fs::read_dir(path).map_err(Error::io("list", path))? {
-        let entry = entry.map_err(Error::io("list", path))?;
-        if !matches!(entry.file_name().to_str(), Some(".git" | ".dvc")) {
-            plain_files(&entry.path(), files)?;
-        }
-    }
-    Ok(())
 }
 
 fn git(words: &[&str], last: Option<&Path>, folder: &Path, url: &str) -> Result<String> {
@@ -376,7 +396,8 @@ fn fetch_bucket(place: &str, cache: &Path, watch: &Watch) -> Result<Fetched> {
 
 /// Objects of a bucket into a folder, checked against size and, where it is an md5, etag.
 pub(crate) fn fetch_objects(store: &S3, objects: &[&Listed], target: &Path, watch: &Watch) -> Result<()> {
-    let step = watch.step("fetching", objects.len());
+    let size = objects.iter().map(|object| object.size).sum();
+    let step = watch.transfer("fetching", objects.len(), Some(size));
     let one = |object: &&Listed| {
         step.check()?;
         let is_inside = object.key.split('/').all(|part| !matches!(part, "" | "." | ".."));
@@ -388,7 +409,7 @@ pub(crate) fn fetch_objects(store: &S3, objects: &[&Listed], target: &Path, watc
         let folder = path.parent().unwrap_or(target);
         write::make_folder(folder)?;
         let temporary = folder.join(format!(".{}.tmp", md5_of(object.key.as_bytes())));
-        let size = store.get(&object.key, &temporary, watch)?;
+        let size = store.get(&object.key, &temporary, &step)?;
         let source = Source { path: &temporary, size };
         let quiet = Watch::none();
         let md5 = md5_of_files(&[source], &quiet.step("checking", 1))?.pop().unwrap_or_default();

@@ -6,6 +6,7 @@
 //! Long work asks [`Watch`] whether to stop and tells it how far it is.
 
 mod add;
+mod adopt;
 mod cache;
 mod checkout;
 mod config;
@@ -50,7 +51,7 @@ pub use pointer::{Output, Pointer};
 pub use repository::{Repository, Tracked};
 pub use status::{Covering, State, Status};
 pub use transfer::Transferred;
-pub use watch::Watch;
+pub use watch::{Progress, Watch};
 
 /// What the functions of this crate return.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -52,29 +52,46 @@ impl Link {
     }
 }
 
-/// A file of its own, with the mode as the umask lets it be; the bytes do not pass through this process where the system can do that.
+/// A file of its own, with the mode as the umask lets it be.
 pub(crate) fn copy(object: &Path, target: &Path, mode: u32) -> io::Result<()> {
+    let source = fs::File::open(object)?;
+    let length = source.metadata()?.len();
+    copy_of(source, length, target, mode).map(|_| ())
+}
+
+/// A new file of as many bytes of an open one, or as many as there are.
+pub(crate) fn copy_of(source: fs::File, length: u64, target: &Path, mode: u32) -> io::Result<fs::File> {
     let mut options = fs::File::options();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
-    let (mut from, mut to) = (fs::File::open(object)?, options.open(target)?);
-    io::copy(&mut from, &mut to).map(|_| ())
+    let mut target = options.open(target)?;
+    pour(source, length, &mut target)?;
+    Ok(target)
 }
 
-/// A copy that has no name until it is whole, and then one where nothing was: without half-made files, wherever it is stopped. False where the
-/// system has no such thing, or where something is at that name.
-#[cfg(target_os = "linux")]
-pub(crate) fn copy_to_free_name(object: &Path, target: &Path, mode: u32) -> io::Result<bool> {
-    use rustix::fs::{AtFlags, CWD, Mode, OFlags};
-    let mut from = fs::File::open(object)?;
-    let folder = target.parent().unwrap_or(Path::new("."));
-    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
-    let Ok(handle) = rustix::fs::open(folder, flags, Mode::from_raw_mode(mode)) else { return Ok(false) };
-    let mut to = fs::File::from(handle);
-    io::copy(&mut from, &mut to)?;
-    let handle = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&to));
-    Ok(rustix::fs::linkat(CWD, handle, CWD, target, AtFlags::SYMLINK_FOLLOW).is_ok())
+/// So many bytes, or as many as there are; they do not pass through this process where the system can do that.
+fn pour(mut source: fs::File, length: u64, target: &mut fs::File) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        let mut left = length;
+        while left > 0 {
+            match rustix::fs::copy_file_range(&source, None, &mut *target, None, left.min(1 << 30) as usize) {
+                Ok(0) => break,
+                Ok(count) => left -= count as u64,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error @ (rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT | rustix::io::Errno::IO)) => {
+                    return Err(error.into());
+                }
+                // A file system that cannot; the rest goes the usual way, from where both files are.
+                Err(_) => break,
+            }
+        }
+        if left == 0 {
+            return Ok(());
+        }
+    }
+    io::copy(&mut source, target).map(|_| ())
 }
 
 /// The first way that works here, tried in order.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::link::copy;
 use crate::s3::S3;
+use crate::watch::Step;
 use crate::{Error, Repository, Result, Watch, write};
 
 /// A place that keeps objects under keys like `files/md5/ab/cdef…`.
@@ -20,9 +21,9 @@ pub(crate) trait Remote: Sync {
     /// The sizes of all objects, where that asks less than so many questions would.
     fn sizes(&self, count: usize, watch: &Watch) -> Result<Option<HashMap<String, u64>>>;
     /// Sends a file whole or not at all.
-    fn put(&self, key: &str, file: &Path, watch: &Watch) -> Result<()>;
+    fn put(&self, key: &str, file: &Path, step: &Step) -> Result<()>;
     /// Fetches into a new file. Returns how many bytes arrived.
-    fn get(&self, key: &str, file: &Path, watch: &Watch) -> Result<u64>;
+    fn get(&self, key: &str, file: &Path, step: &Step) -> Result<u64>;
     /// After the files and before the lists that name them.
     fn sync(&self) -> Result<()>;
 }
@@ -84,7 +85,7 @@ impl Remote for Folder {
         Ok(None)
     }
 
-    fn put(&self, key: &str, file: &Path, _: &Watch) -> Result<()> {
+    fn put(&self, key: &str, file: &Path, step: &Step) -> Result<()> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let target = self.root.join(key);
         let folder = target.parent().unwrap_or(&self.root);
@@ -95,19 +96,22 @@ impl Remote for Folder {
         let temporary = folder.join(name);
         let sent = copy(file, &temporary, 0o444).map_err(Error::io("write", &temporary));
         let sent = sent.and_then(|()| fs::rename(&temporary, &target).map_err(Error::io("write", &target)));
-        if sent.is_err() {
-            let _ = fs::remove_file(&temporary);
+        match &sent {
+            Ok(()) => step.moved(fs::metadata(&target).map_or(0, |metadata| metadata.len())),
+            Err(_) => drop(fs::remove_file(&temporary)),
         }
         sent
     }
 
-    fn get(&self, key: &str, file: &Path, _: &Watch) -> Result<u64> {
+    fn get(&self, key: &str, file: &Path, step: &Step) -> Result<u64> {
         let object = self.root.join(key);
         if !object.is_file() {
             return Err(Error::io("read", &object)(std::io::ErrorKind::NotFound.into()));
         }
         copy(&object, file, 0o444).map_err(Error::io("fetch", &object))?;
-        Ok(fs::metadata(file).map_err(Error::io("read", file))?.len())
+        let length = fs::metadata(file).map_err(Error::io("read", file))?.len();
+        step.moved(length);
+        Ok(length)
     }
 
     fn sync(&self) -> Result<()> {

@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::cache::Cache;
 use crate::config::Config;
@@ -24,6 +25,8 @@ pub struct Repository {
     pub(crate) cache: Cache,
     pub(crate) state: StateFile,
     pub(crate) desk: PathBuf,
+    /// Whether the desk's folders have been made.
+    desks: OnceLock<()>,
     /// Whether the first file that was checked out was a copy.
     pub(crate) only_copies: AtomicBool,
     _lock: Lock,
@@ -91,11 +94,21 @@ impl Repository {
         write::make_folder(&desk)?;
         let mask = rustix::process::umask(rustix::fs::Mode::empty());
         rustix::process::umask(mask);
-        let masks_reading = mask.intersects(rustix::fs::Mode::from_raw_mode(0o444));
-        let cache = Cache { root: cache_root, links, masks_reading };
+        let new_mode = 0o666 & !mask.as_raw_mode();
+        let cache = Cache { root: cache_root, links, new_mode };
         cache.sweep(false);
         let state = StateFile::load(dvc.join("tmp").join("yolo11-state"));
-        Ok(Repository { root, config, git_root, cache, state, desk, only_copies: AtomicBool::new(false), _lock: lock })
+        Ok(Repository {
+            root,
+            config,
+            git_root,
+            cache,
+            state,
+            desk,
+            desks: OnceLock::new(),
+            only_copies: AtomicBool::new(false),
+            _lock: lock,
+        })
     }
 
     /// The folder that holds `.dvc`.
@@ -149,6 +162,7 @@ impl Repository {
                     Some(item) => {
                         format!("it stands in `{}`, which is tracked as a whole; name that", self.shown(&item.path))
                     }
+                    None if !path.exists() => "check the path".to_owned(),
                     None => format!("`yolo11 data add {}` tracks it", target.display()),
                 };
                 return Err(Error::refused(message, hint));
@@ -227,6 +241,17 @@ impl Repository {
         Err(Error::refused(message, "move or link it into the repository"))
     }
 
+    /// A name for a half-made file of the workspace, in one of several folders: a system makes one file at a time in each.
+    pub(crate) fn desk_name(&self) -> PathBuf {
+        const DESKS: usize = 8;
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let place = |number: usize| self.desk.join(format!("desk-{number}"));
+        // Where one cannot be made, the file in it says so.
+        self.desks.get_or_init(|| (0..DESKS).for_each(|number| drop(fs::create_dir(place(number)))));
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        place(number % DESKS).join(number.to_string())
+    }
+
     /// A path as to show it: relative to the root.
     pub fn shown(&self, path: &Path) -> String {
         path.strip_prefix(&self.root).unwrap_or(path).display().to_string()
@@ -235,6 +260,10 @@ impl Repository {
 
 impl Drop for Repository {
     fn drop(&mut self) {
+        if self.desks.get().is_some() {
+            let _ = fs::remove_dir_all(&self.desk);
+            let _ = fs::create_dir(&self.desk);
+        }
         // After a fault, what was half-made.
         self.cache.sweep(true);
     }

@@ -17,6 +17,7 @@ use ureq::{Agent, SendBody};
 
 use crate::intake::new_read_only;
 use crate::remote::Remote;
+use crate::watch::Step;
 use crate::{Error, Result, Watch};
 
 /// How long a signature holds.
@@ -38,6 +39,8 @@ pub(crate) struct S3 {
     bucket: Bucket,
     prefix: String,
     credentials: Option<Credentials>,
+    /// Where keys would be set.
+    keys: String,
 }
 
 /// Why a request failed, and whether it may succeed later.
@@ -63,7 +66,12 @@ impl S3 {
         let agent = agent(is_off("ssl_verify"));
         let prefix = prefix.trim_matches('/');
         let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
-        Ok(S3 { agent, bucket, prefix, credentials: credentials(setting) })
+        // An address without a remote takes its keys from the environment alone.
+        let keys = match name.starts_with("s3://") {
+            true => "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or ~/.aws/credentials, hold them".to_owned(),
+            false => format!("`yolo11 data remote modify --local {name} secret_access_key …` sets them"),
+        };
+        Ok(S3 { agent, bucket, prefix, credentials: credentials(setting), keys })
     }
 
     fn name(&self, key: &str) -> String {
@@ -89,12 +97,15 @@ impl S3 {
                     attempt += 1;
                 }
                 Err(fault) => {
-                    let hint = if fault.passes {
-                        "check the endpoint and the network, then run the same command again; what is done is kept"
-                    } else {
-                        "check the bucket's name and the credentials; `yolo11 data remote modify --local NAME secret_access_key …` sets them"
+                    let hint = match &self.credentials {
+                        _ if fault.passes => {
+                            "check the endpoint and the network, then run the same command again; what is done is kept"
+                                .to_owned()
+                        }
+                        Some(_) => format!("check the bucket's name and the credentials; {}", self.keys),
+                        None => format!("no credentials are set; {}", self.keys),
                     };
-                    return Err(Error::Remote { url: self.url(key), message: fault.message, hint: hint.to_owned() });
+                    return Err(Error::Remote { url: self.url(key), message: fault.message, hint });
                 }
             }
         }
@@ -168,20 +179,20 @@ impl S3 {
         }
     }
 
-    fn send(&self, key: &str, url: &str, file: &Path, range: Range<u64>, watch: &Watch) -> Result<String> {
-        self.attempt(key, Some(watch), || {
+    fn send(&self, key: &str, url: &str, file: &Path, range: Range<u64>, step: &Step) -> Result<String> {
+        self.attempt(key, Some(step.watch()), || {
             let local = |error: std::io::Error| Fault { message: error.to_string(), passes: false };
             let mut source = File::open(file).map_err(local)?;
             source.seek(SeekFrom::Start(range.start)).map_err(local)?;
             let length = range.end - range.start;
-            let mut body = source.take(length);
+            let mut body = Counted { source: source.take(length), step, count: 0 };
             let request = self.agent.put(url).header("content-length", length.to_string());
-            let mut response = request.send(SendBody::from_reader(&mut body)).map_err(Fault::from)?;
-            let status = response.status().as_u16();
-            let text = response.body_mut().read_to_string().unwrap_or_default();
-            if !(200..300).contains(&status) {
-                return Err(Fault::of(status, &text));
-            }
+            let sent = request.send(SendBody::from_reader(&mut body)).map_err(Fault::from).and_then(|mut response| {
+                let text = response.body_mut().read_to_string().unwrap_or_default();
+                let status = response.status().as_u16();
+                if (200..300).contains(&status) { Ok(response) } else { Err(Fault::of(status, &text)) }
+            });
+            let response = sent.inspect_err(|_| step.lost(body.count))?;
             let etag = response.headers().get("etag").and_then(|etag| etag.to_str().ok());
             Ok(etag.unwrap_or_default().to_owned())
         })
@@ -202,7 +213,8 @@ impl S3 {
     }
 
     /// Parts first, then the word that they are one object: until then there is none.
-    fn send_in_parts(&self, key: &str, file: &Path, length: u64, watch: &Watch) -> Result<()> {
+    fn send_in_parts(&self, key: &str, file: &Path, length: u64, step: &Step) -> Result<()> {
+        let watch = step.watch();
         let name = self.name(key);
         let credentials = self.credentials.as_ref();
         let url = self.bucket.create_multipart_upload(credentials, &name).sign(SIGNED);
@@ -213,9 +225,7 @@ impl S3 {
             hint: "check that endpointurl is that of an S3 server".to_owned(),
         })?;
         let upload = upload.upload_id();
-        let size = PART.max(length.div_ceil(MOST_PARTS));
-        let parts: Vec<Range<u64>> =
-            (0..length.div_ceil(size)).map(|i| i * size..((i + 1) * size).min(length)).collect();
+        let parts = parts(length);
         let next = AtomicUsize::new(0);
         let work = || {
             let mut sent = Vec::new();
@@ -224,7 +234,7 @@ impl S3 {
                 let Some(range) = parts.get(index) else { return Ok(sent) };
                 let number = u16::try_from(index + 1).unwrap_or(u16::MAX);
                 let url = self.bucket.upload_part(credentials, &name, number, upload).sign(SIGNED);
-                sent.push((index, self.send(key, url.as_str(), file, range.clone(), watch)?));
+                sent.push((index, self.send(key, url.as_str(), file, range.clone(), step)?));
             }
         };
         let sent: Result<Vec<Vec<(usize, String)>>> = std::thread::scope(|scope| {
@@ -273,20 +283,20 @@ impl Remote for S3 {
         Ok(Some(lists?.into_iter().flatten().map(|object| (object.key, object.size)).collect()))
     }
 
-    fn put(&self, key: &str, file: &Path, watch: &Watch) -> Result<()> {
+    fn put(&self, key: &str, file: &Path, step: &Step) -> Result<()> {
         let length = file.metadata().map_err(Error::io("read", file))?.len();
         if length > PART {
-            return self.send_in_parts(key, file, length, watch);
+            return self.send_in_parts(key, file, length, step);
         }
         let url = self.bucket.put_object(self.credentials.as_ref(), &self.name(key)).sign(SIGNED);
-        self.send(key, url.as_str(), file, 0..length, watch).map(|_| ())
+        self.send(key, url.as_str(), file, 0..length, step).map(|_| ())
     }
 
-    fn get(&self, key: &str, file: &Path, watch: &Watch) -> Result<u64> {
+    fn get(&self, key: &str, file: &Path, step: &Step) -> Result<u64> {
         let name = self.name(key);
-        self.attempt(key, Some(watch), || {
+        self.attempt(key, Some(step.watch()), || {
             let url = self.bucket.get_object(self.credentials.as_ref(), &name).sign(SIGNED);
-            download(&self.agent, url.as_str(), file, watch).map(|(size, _)| size)
+            download(&self.agent, url.as_str(), file, step).map(|(size, _)| size)
         })
     }
 
@@ -299,8 +309,9 @@ impl Remote for S3 {
 pub(crate) fn download_once(url: &str, file: &Path, watch: &Watch) -> Result<(u64, Option<String>)> {
     let agent = agent(false);
     let mut attempt = 1;
+    let step = watch.transfer("fetching", 1, None);
     loop {
-        match download(&agent, url, file, watch) {
+        match download(&agent, url, file, &step) {
             Ok(found) => return Ok(found),
             Err(fault) if fault.passes && attempt < ATTEMPTS => {
                 watch.check()?;
@@ -317,7 +328,7 @@ pub(crate) fn download_once(url: &str, file: &Path, watch: &Watch) -> Result<(u6
 }
 
 /// What an address holds, into a new file. Returns how many bytes arrived, no fewer than the server said there are, and the etag.
-fn download(agent: &Agent, url: &str, file: &Path, watch: &Watch) -> std::result::Result<(u64, Option<String>), Fault> {
+fn download(agent: &Agent, url: &str, file: &Path, step: &Step) -> std::result::Result<(u64, Option<String>), Fault> {
     let mut response = agent.get(url).call().map_err(Fault::from)?;
     let status = response.status().as_u16();
     if !(200..300).contains(&status) {
@@ -333,18 +344,43 @@ fn download(agent: &Agent, url: &str, file: &Path, watch: &Watch) -> std::result
     let mut body = response.body_mut().as_reader();
     let mut buffer = vec![0; (128 * 1024).min(said.map_or(usize::MAX, |said| said as usize + 1))];
     let mut arrived = 0;
-    loop {
-        watch.check().map_err(|error| local(error.to_string()))?;
+    let mut receive = || loop {
+        step.check().map_err(|error| local(error.to_string()))?;
         let count = body.read(&mut buffer).map_err(|error| Fault { message: error.to_string(), passes: true })?;
         if count == 0 {
-            return match said.filter(|&said| said != arrived) {
-                Some(said) => Err(Fault { message: format!("{arrived} of {said} bytes arrived"), passes: true }),
-                None => Ok((arrived, etag)),
-            };
+            return Ok(());
         }
         arrived += count as u64;
+        step.moved(count as u64);
         target.write_all(&buffer[..count]).map_err(|error| local(error.to_string()))?;
+    };
+    let received = receive().and_then(|()| match said.filter(|&said| said != arrived) {
+        Some(said) => Err(Fault { message: format!("{arrived} of {said} bytes arrived"), passes: true }),
+        None => Ok((arrived, etag)),
+    });
+    received.inspect_err(|_| step.lost(arrived))
+}
+
+/// Bytes on their way out, counted.
+struct Counted<'a> {
+    source: std::io::Take<File>,
+    step: &'a Step<'a>,
+    count: u64,
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.source.read(buffer)?;
+        self.count += count as u64;
+        self.step.moved(count as u64);
+        Ok(count)
     }
+}
+
+/// How a large object is cut: parts of [`PART`], or so much larger that no more than [`MOST_PARTS`] are needed.
+fn parts(length: u64) -> Vec<Range<u64>> {
+    let size = PART.max(length.div_ceil(MOST_PARTS));
+    (0..length.div_ceil(size)).map(|index| index * size..((index + 1) * size).min(length)).collect()
 }
 
 impl From<ureq::Error> for Fault {
@@ -408,4 +444,34 @@ fn credentials(setting: &dyn Fn(&str) -> Option<String>) -> Option<Credentials> 
         lines.take_while(|line| !line.starts_with('[')).filter_map(|line| line.split_once('=')).collect();
     let value = |key: &str| lines.iter().find(|(name, _)| name.trim() == key).map(|(_, value)| value.trim().to_owned());
     Some(make(value("aws_access_key_id")?, value("aws_secret_access_key")?, value("aws_session_token")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What S3 takes: parts from 5 MiB (but the last) to 5 GiB, 10,000 of them.
+    #[test]
+    fn objects_up_to_the_largest_are_cut_as_s3_takes_them() {
+        const MIB: u64 = 1 << 20;
+        const GIB: u64 = 1 << 30;
+        for (length, count, size) in [
+            (PART + 1, 2, PART),
+            (5 * GIB + 1, 81, PART),
+            (MOST_PARTS * PART, 9000, PART),
+            (MOST_PARTS * PART + 1, 9000, PART + 1),
+            (5 * 1024 * GIB, 9000, 610_839_794),
+        ] {
+            let parts = parts(length);
+            assert_eq!((parts.len(), parts[0].end), (count, size), "{length}");
+            assert!((5 * MIB..=5 * GIB).contains(&parts[0].end), "{length}");
+            let mut end = 0;
+            for part in &parts {
+                assert_eq!(part.start, end, "{length}");
+                assert!(part.end > part.start && part.end - part.start <= size, "{length}");
+                end = part.end;
+            }
+            assert_eq!(end, length);
+        }
+    }
 }

@@ -89,10 +89,11 @@ impl Repository {
 
     fn state_of(&self, tracked: &Tracked, watch: &Watch) -> Result<State> {
         let output = &tracked.output;
-        if output.md5.is_some() && output.is_cached && !self.has_all(output, watch)? {
+        let (has_all, found) = rayon::join(|| self.has_all(output, watch), || self.find(&tracked.path));
+        if output.md5.is_some() && output.is_cached && !has_all? {
             return Ok(State::NotInCache);
         }
-        let id = self.content(self.find(&tracked.path)?, output.is_legacy, watch)?.id();
+        let id = self.content(found?, output.is_legacy, watch)?.id();
         Ok(match (&output.md5, id) {
             (_, None) => State::Deleted,
             (None, Some(_)) => State::New,

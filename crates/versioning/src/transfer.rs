@@ -13,7 +13,7 @@ use crate::watch::Step;
 use crate::{Error, Repository, Result, Watch};
 
 /// Objects, and bytes, that are fetched before they are checked and synced together.
-const BATCH: usize = 4096;
+const BATCH: usize = 2048;
 const BATCH_BYTES: u64 = 1 << 30;
 
 /// What a push or fetch did.
@@ -29,6 +29,9 @@ pub struct Transferred {
 
 /// An object: its id and whether it is DVC 2's.
 pub(crate) type Object = (String, bool);
+
+/// An object that was to be fetched: the file it is in, and its size.
+type Received<'a> = (&'a Object, Result<(PathBuf, u64)>);
 
 pub(crate) fn key(object: &Object) -> String {
     let (head, tail) = object.0.split_at(2);
@@ -77,26 +80,29 @@ impl Repository {
         let remote = remote.as_ref();
         let mut lists = BTreeSet::new();
         let mut files = BTreeSet::new();
+        let mut size = Some(0);
         for item in self.targets(targets)? {
             let Some(id) = item.output.md5.filter(|_| item.output.is_cached) else { continue };
+            size = size.zip(item.output.size).map(|(size, more)| size + more);
             let chosen = if id.ends_with(".dir") { &mut lists } else { &mut files };
             chosen.insert((id, item.output.is_legacy));
         }
         let lists: Vec<Object> = lists.into_iter().collect();
         let mut done = Transferred { remote: name, ..Transferred::default() };
-        self.receive(&lists, remote, &mut done, watch)?;
+        self.receive(&lists, remote, None, &mut done, watch)?;
         for list in &lists {
             let directory = self.cache.directory(&list.0, list.1)?.ok_or_else(|| self.not_in_cache(list))?;
             files.extend(directory.entries.into_iter().map(|entry| (entry.md5, list.1)));
         }
         let files: Vec<Object> = files.into_iter().collect();
-        self.receive(&files, remote, &mut done, watch)?;
+        self.receive(&files, remote, size, &mut done, watch)?;
         Ok(done)
     }
 
     /// Checks objects, many at a time, and sends them: what is damaged is not handed on.
     fn send(&self, objects: &[Object], remote: &dyn Remote, watch: &Watch) -> Result<()> {
-        let step = watch.step("pushing", objects.len());
+        let size = |object: &Object| fs::metadata(self.cache.path(&object.0, object.1)).map_or(0, |found| found.len());
+        let step = watch.transfer("pushing", objects.len(), Some(objects.par_iter().map(size).sum()));
         let checking = watch.step("checking", objects.len());
         let pool = parallel(remote.width())?;
         for batch in objects.chunks(BATCH) {
@@ -118,7 +124,7 @@ impl Repository {
             pool.install(|| {
                 batch.par_iter().zip(&paths).try_for_each(|(object, path)| {
                     step.check()?;
-                    remote.put(&key(object), path, watch)?;
+                    remote.put(&key(object), path, &step)?;
                     step.advance();
                     Ok(())
                 })
@@ -127,10 +133,12 @@ impl Repository {
         Ok(())
     }
 
+    /// Fetches what of the objects the cache does not have. `size`: of all of them, where known.
     pub(crate) fn receive(
         &self,
         objects: &[Object],
         remote: &dyn Remote,
+        size: Option<u64>,
         done: &mut Transferred,
         watch: &Watch,
     ) -> Result<()> {
@@ -139,18 +147,18 @@ impl Repository {
         let missing: Vec<&Object> =
             objects.iter().zip(had?).filter(|(_, had)| !had).map(|(object, _)| object).collect();
         done.present += objects.len() - missing.len();
-        let step = watch.step("fetching", missing.len());
-        let checking = watch.step("checking", missing.len());
+        let size = size.filter(|_| missing.len() == objects.len());
+        let step = watch.transfer("fetching", missing.len(), size);
         let pool = parallel(remote.width())?;
         let next = AtomicUsize::new(0);
-        while next.load(Ordering::Relaxed) < missing.len() {
-            // A batch ends after so many objects or bytes; what has arrived by then is checked, synced and kept.
+        // A batch ends after so many objects or bytes; what has arrived by then is checked, synced and kept while the next one arrives.
+        let receive_batch = || {
             let (count, bytes) = (AtomicUsize::new(0), AtomicU64::new(0));
             let worker = |_| {
                 let mut received = Vec::new();
                 while count.fetch_add(1, Ordering::Relaxed) < BATCH && bytes.load(Ordering::Relaxed) < BATCH_BYTES {
                     let Some(object) = missing.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
-                    let one = self.receive_one(object, remote, watch);
+                    let one = self.receive_one(object, remote, &step);
                     if let Ok((_, size)) = &one {
                         bytes.fetch_add(*size, Ordering::Relaxed);
                     }
@@ -165,22 +173,41 @@ impl Repository {
                 }
                 received
             };
-            let received: Vec<(&Object, Result<(PathBuf, u64)>)> =
-                pool.install(|| (0..remote.width()).into_par_iter().flat_map_iter(worker).collect());
-            self.keep(received, remote, &checking, done)?;
-        }
-        Ok(())
+            pool.install(|| (0..remote.width()).into_par_iter().flat_map_iter(worker).collect())
+        };
+        std::thread::scope(|scope| {
+            let mut failure = None;
+            let mut keeping = None;
+            loop {
+                let is_over = next.load(Ordering::Relaxed) >= missing.len();
+                let received: Option<Vec<Received>> = (!is_over).then(&receive_batch);
+                let kept = keeping.take().map(|keeping: std::thread::ScopedJoinHandle<Result<usize>>| keeping.join());
+                match kept {
+                    Some(Ok(Ok(count))) => done.moved += count,
+                    Some(Ok(Err(error))) => {
+                        failure.get_or_insert(error);
+                        next.fetch_max(missing.len(), Ordering::Relaxed);
+                    }
+                    Some(Err(panic)) => std::panic::resume_unwind(panic),
+                    None => {}
+                }
+                match received {
+                    Some(received) => keeping = Some(scope.spawn(move || self.keep(received, remote))),
+                    None => return failure.map_or(Ok(()), Err),
+                }
+            }
+        })
     }
 
-    fn receive_one(&self, object: &Object, remote: &dyn Remote, watch: &Watch) -> Result<(PathBuf, u64)> {
-        watch.check()?;
+    fn receive_one(&self, object: &Object, remote: &dyn Remote, step: &Step) -> Result<(PathBuf, u64)> {
+        step.check()?;
         let temporary = self.cache.temporary()?;
         let key = key(object);
-        match remote.get(&key, &temporary, watch) {
+        match remote.get(&key, &temporary, step) {
             Ok(size) => Ok((temporary, size)),
             Err(error) => {
                 let _ = fs::remove_file(&temporary);
-                watch.check()?;
+                step.check()?;
                 if remote.size(&key)?.is_none() {
                     let message = "the remote does not have it".to_owned();
                     let hint = "`yolo11 data push` or `dvc push` it from where the data is".to_owned();
@@ -192,13 +219,8 @@ impl Repository {
     }
 
     /// Gives what arrived whole its place, whatever became of the rest.
-    fn keep(
-        &self,
-        received: Vec<(&Object, Result<(PathBuf, u64)>)>,
-        remote: &dyn Remote,
-        checking: &Step,
-        done: &mut Transferred,
-    ) -> Result<()> {
+    fn keep(&self, received: Vec<Received>, remote: &dyn Remote) -> Result<usize> {
+        let mut kept = 0;
         let mut failure = None;
         let mut arrived = Vec::new();
         for (object, result) in received {
@@ -208,13 +230,12 @@ impl Repository {
             }
         }
         if arrived.is_empty() {
-            return failure.map_or(Ok(()), Err);
+            return failure.map_or(Ok(0), Err);
         }
         let sources: Vec<Source> = arrived.iter().map(|(_, path, size)| Source { path, size: *size }).collect();
         // Checked even where the rest is to stop: it would have to be fetched again.
         let never = Watch::none();
-        let unstopped = never.step("checking", sources.len());
-        let found = md5_of_files(&sources, if failure.is_some() { &unstopped } else { checking })?;
+        let found = md5_of_files(&sources, &never.step("checking", sources.len()))?;
         self.cache.sync()?;
         for ((object, path, _), md5) in arrived.iter().zip(&found) {
             let expected = object.0.trim_end_matches(".dir");
@@ -232,9 +253,9 @@ impl Repository {
             } else {
                 self.cache.place(&object.0, path)?
             }
-            done.moved += 1;
+            kept += 1;
         }
-        failure.map_or(Ok(()), Err)
+        failure.map_or(Ok(kept), Err)
     }
 
     fn place_legacy(&self, object: &Object, temporary: &std::path::Path) -> Result<()> {

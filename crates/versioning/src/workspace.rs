@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
+use crate::adopt::Standing;
 use crate::directory::{Directory, Entry};
 use crate::hash::legacy_md5_of_file;
 use crate::ignored::Patterns;
@@ -20,6 +21,7 @@ pub(crate) struct WorkFile {
     /// Below the tracked folder, with `/`; empty for a single file.
     pub relative: String,
     pub stamp: Stamp,
+    pub standing: Standing,
     pub is_executable: bool,
 }
 
@@ -175,8 +177,10 @@ impl Repository {
         for (index, md5) in unknown.into_iter().zip(md5_of_files(&sources, &step)?) {
             let file = &files[index];
             let after = fs::metadata(&file.path).map_err(Error::io("read", &file.path))?;
-            if Stamp::new(&after) == file.stamp {
-                self.state.set(&self.state_name(&file.path), file.stamp, &md5);
+            // What was torn stays doubtful until it is made anew.
+            let is_torn = self.state.is_torn(&self.state_name(&file.path), file.stamp, &md5);
+            if Stamp::new(&after) == file.stamp && !is_torn {
+                self.state.set(&self.state_name(&file.path), file.stamp, &md5, false);
             }
             ids[index] = Some(md5);
         }
@@ -196,5 +200,5 @@ pub(crate) fn work_file(path: PathBuf, relative: String, metadata: &fs::Metadata
         return Err(Error::refused(message, "remove it, or name it in .dvcignore"));
     }
     let is_executable = metadata.permissions().mode() & 0o100 != 0;
-    Ok(WorkFile { path, relative, stamp: Stamp::new(metadata), is_executable })
+    Ok(WorkFile { path, relative, stamp: Stamp::new(metadata), standing: Standing::new(metadata), is_executable })
 }

@@ -54,6 +54,76 @@ fn every_link_type_adds_and_checks_out() {
 }
 
 #[test]
+fn a_copy_takes_the_place_of_a_file_that_became_an_object() {
+    let (_folder, repository) = repository(&[("type", "copy")]);
+    let data = plant(repository.root());
+    let then = std::time::UNIX_EPOCH + std::time::Duration::new(1_234_567_890, 123_000_000);
+    fs::File::options().write(true).open(data.join("foo")).unwrap().set_modified(then).unwrap();
+    let before = fs::metadata(data.join("foo")).unwrap();
+    // What a copy could not stand for stays where it is.
+    for name in ["private", "program", "twice", "open"] {
+        fs::write(data.join(name), name).unwrap();
+    }
+    fs::set_permissions(data.join("private"), PermissionsExt::from_mode(0o600)).unwrap();
+    fs::set_permissions(data.join("program"), PermissionsExt::from_mode(0o755)).unwrap();
+    fs::hard_link(data.join("twice"), repository.root().join("elsewhere")).unwrap();
+    let mut writer = fs::File::options().append(true).open(data.join("open")).unwrap();
+    let inode = |name: &str| fs::metadata(data.join(name)).unwrap().ino();
+    let kept: Vec<u64> = ["private", "program", "twice", "open"].map(inode).into();
+    repository.add(std::slice::from_ref(&data), &Watch::none()).unwrap();
+
+    let after = fs::metadata(data.join("foo")).unwrap();
+    assert_eq!((after.modified().unwrap(), after.mode(), after.nlink()), (then, before.mode(), 1));
+    let object =
+        fs::metadata(repository.root().join(".dvc/cache/files/md5/ac/bd18db4cc2f85cedef654fccc4a4d8")).unwrap();
+    assert_eq!((object.mode() & 0o777, object.nlink()), (0o444, 1));
+    assert_eq!(["private", "program", "twice", "open"].map(inode).to_vec(), kept);
+    let mode = |name: &str| fs::metadata(data.join(name)).unwrap().mode() & 0o777;
+    assert_eq!(["private", "program"].map(mode), [0o600, 0o755]);
+    assert_eq!(states(&repository), [State::Clean]);
+    if cfg!(target_os = "linux") {
+        assert_eq!(object.ino(), before.ino(), "the file itself became the object");
+    }
+    // Who had a file open goes on writing to the workspace's, and the object stays as it was.
+    std::io::Write::write_all(&mut writer, b" and more").unwrap();
+    assert_eq!(fs::read_to_string(data.join("open")).unwrap(), "open and more");
+    assert_eq!(states(&repository), [State::Modified]);
+    fs::write(data.join("open"), "open").unwrap();
+    assert_eq!(states(&repository), [State::Clean]);
+}
+
+#[test]
+fn what_a_power_cut_left_of_a_copy_is_not_recorded() {
+    let (_folder, first) = repository(&[("type", "copy")]);
+    let data = plant(first.root());
+    first.add(std::slice::from_ref(&data), &Watch::none()).unwrap();
+    let recorded = fs::read_to_string(first.root().join("data.dvc")).unwrap();
+    fs::write(data.join("foo"), "\0\0\0").unwrap();
+    assert_eq!(states(&first), [State::Modified]);
+    let root = first.root().to_owned();
+    drop(first);
+    // As if these bytes had come of a power cut: remembered is the content that was written, in another boot.
+    let state = root.join(".dvc/tmp/yolo11-state");
+    let mut bytes = fs::read(&state).unwrap();
+    let (zeros, foo) = (b"693e9af84d3dfcc71e640e005bdc5e2e", b"acbd18db4cc2f85cedef654fccc4a4d8");
+    let place = bytes.windows(32).position(|window| window == zeros).unwrap();
+    bytes[place..place + 32].copy_from_slice(foo);
+    let boot = b"yolo11-state-2\n".len();
+    bytes[boot] = if bytes[boot] == b'0' { b'1' } else { b'0' };
+    fs::write(&state, bytes).unwrap();
+
+    let repository = Repository::open(&root).unwrap();
+    assert_eq!(states(&repository), [State::Modified]);
+    let error = repository.add(std::slice::from_ref(&data), &Watch::none()).unwrap_err().to_string();
+    assert!(error.starts_with("`data/foo` has lost its content when the machine went down"), "{error}");
+    assert_eq!(fs::read_to_string(root.join("data.dvc")).unwrap(), recorded);
+    let done = repository.checkout(&[], false, &Watch::none()).unwrap();
+    assert_eq!((done[0].written, done[0].removed), (1, 0));
+    assert_eq!(fs::read_to_string(data.join("foo")).unwrap(), "foo");
+    assert_eq!(states(&repository), [State::Clean]);
+}
+
+#[test]
 fn nothing_is_lost_without_force() {
     let (_folder, repository) = repository(&[]);
     let data = plant(repository.root());

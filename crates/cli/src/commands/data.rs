@@ -14,7 +14,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use yolo11_versioning::{Level, Repository, Watch};
+use yolo11_versioning::{Level, Progress, Repository, Watch};
 
 use crate::arguments::{json_option, wants_json};
 use crate::failure::Failure;
@@ -141,7 +141,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     }
     let stop = interrupt::stop_flag("stopping after the files at hand")?;
     let shown = Mutex::new(Instant::now());
-    let progress = |step: &str, done: u64, total: u64| show_progress(&shown, step, done, total);
+    let progress = |progress: &Progress| show_progress(&shown, progress);
     let watch = Watch::new(&stop, &progress);
     work(name, matches, &repository, &watch)
 }
@@ -184,7 +184,7 @@ fn get(matches: &ArgMatches) -> Result<(), Failure> {
     let target = Path::new(text("out").unwrap_or(name));
     let stop = interrupt::stop_flag("stopping after the files at hand")?;
     let shown = Mutex::new(Instant::now());
-    let progress = |step: &str, done: u64, total: u64| show_progress(&shown, step, done, total);
+    let progress = |progress: &Progress| show_progress(&shown, progress);
     let watch = Watch::new(&stop, &progress);
     let done = yolo11_versioning::get(url, path, text("rev"), target, &watch)?;
     let commit = done.revision.unwrap_or_default();
@@ -250,16 +250,46 @@ fn remote(repository: &mut Repository, matches: &ArgMatches) -> Result<(), Failu
 }
 
 /// A line that is written over, a few times a second, where a person reads.
-fn show_progress(shown: &Mutex<Instant>, step: &str, done: u64, total: u64) {
+fn show_progress(shown: &Mutex<Instant>, progress: &Progress) {
     let Ok(mut last) = shown.try_lock() else { return };
     let mut stderr = std::io::stderr();
-    if !stderr.is_terminal() || last.elapsed() < Duration::from_millis(100) && done < total {
+    let is_done = progress.done == progress.total;
+    if !stderr.is_terminal() || last.elapsed() < Duration::from_millis(100) && !is_done {
         return;
     }
     *last = Instant::now();
-    let filled = (done * 24 / total.max(1)) as usize;
-    let end = if done == total { "\r\x1b[K" } else { "" };
+    let end = if is_done { "\r\x1b[K" } else { "" };
     // That nobody can read it is no reason to stop.
-    let _ = write!(stderr, "\r\x1b[K{step} [{:24}] {done}/{total}{end}", "#".repeat(filled.min(24)));
+    let _ = write!(stderr, "\r\x1b[K{}{end}", progress_line(progress));
     let _ = stderr.flush();
+}
+
+/// A bar over bytes where they are known, else over files, and both in figures.
+fn progress_line(progress: &Progress) -> String {
+    let Progress { step, done, total, moved, size } = *progress;
+    let (part, whole) = moved.zip(size).unwrap_or((done, total));
+    let filled = (part.min(whole) as u128 * 24 / whole.max(1) as u128) as usize;
+    let megabytes = |bytes: u64| bytes as f64 / 1e6;
+    let bytes = match (moved, size) {
+        (Some(moved), Some(size)) => format!(", {:.1} of {:.1} MB", megabytes(moved.min(size)), megabytes(size)),
+        (Some(moved), None) => format!(", {:.1} MB", megabytes(moved)),
+        _ => String::new(),
+    };
+    format!("{step} [{:24}] {done}/{total}{bytes}", "#".repeat(filled))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transfer_shows_its_bytes() {
+        let mut progress =
+            Progress { step: "pushing", done: 1, total: 4, moved: Some(30_000_000), size: Some(60_000_000) };
+        assert_eq!(progress_line(&progress), "pushing [############            ] 1/4, 30.0 of 60.0 MB");
+        progress.size = None;
+        assert_eq!(progress_line(&progress), "pushing [######                  ] 1/4, 30.0 MB");
+        progress.moved = None;
+        assert_eq!(progress_line(&progress), "pushing [######                  ] 1/4");
+    }
 }

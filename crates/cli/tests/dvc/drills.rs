@@ -1,12 +1,15 @@
 //! What must not be lost: kills, full disks, lost rights, locks of others, lists that lead out.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use yolo11_test_servers::{BUCKET, S3Server};
+
+use crate::remotes::with_remote;
 use crate::tools::*;
 
 const YOLO11: &str = env!("CARGO_BIN_EXE_yolo11");
@@ -17,35 +20,102 @@ fn killed_at_any_moment_the_next_run_completes() {
     let root = folder.path();
     done(Tool::Yolo11, root, &["init", "--no-scm"]);
     fs::create_dir(root.join("data")).unwrap();
-    let content = |index: usize| vec![index as u8; 20_000 + index];
-    for index in 0..400 {
+    for index in 0..FILES {
         fs::write(root.join(format!("data/{index}")), content(index)).unwrap();
     }
     fs::create_dir(root.join("store")).unwrap();
     done(Tool::Yolo11, root, &["remote", "add", "-d", "store", "store"]);
-    let steps: [(&[&str], &[&str]); 4] =
-        [(&["add", "data"], &[]), (&["push"], &[]), (&["checkout"], &["data"]), (&["pull"], &[".dvc/cache", "data"])];
-    let mut random = Random(3);
-    for (words, lost) in steps {
-        for _ in 0..25 {
+    drill(
+        root,
+        3,
+        [
+            (&["add", "data"], &[], 25),
+            (&["push"], &[], 25),
+            (&["checkout"], &["data"], 25),
+            (&["pull"], &[".dvc/cache", "data"], 25),
+        ],
+    );
+}
+
+#[test]
+fn killed_while_it_talks_to_s3_the_next_run_completes() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store");
+    let server = S3Server::start(&store, 0).unwrap();
+    let root = &folder.path().join("root");
+    with_remote(root, &server.uri(), "p", Tool::Yolo11);
+    fs::create_dir(root.join("data")).unwrap();
+    (0..FILES).for_each(|index| fs::write(root.join(format!("data/{index}")), content(index)).unwrap());
+    done(Tool::Yolo11, root, &["add", "data"]);
+    let objects = || -> Vec<PathBuf> { found(&store.join(BUCKET).join("p/files/md5")) };
+    let mut kills = 0;
+    // Until a list is there: it says that all its files are.
+    let mut random = Random(7);
+    while kills < 25 {
+        killed(root, &["push"], random.below(300_000));
+        kills += 1;
+        if let Some(list) = objects().iter().find(|path| path.extension().is_some_and(|end| end == "dir")) {
+            assert_eq!(objects().len(), FILES + 1);
+            fs::remove_file(list).unwrap();
+            // So that there is something to send again.
+            objects().iter().step_by(2).for_each(|object| fs::remove_file(object).unwrap());
+        }
+    }
+    done(Tool::Yolo11, root, &["push"]);
+    assert_eq!(objects().len(), FILES + 1);
+    drill(root, 8, [(&["pull"], &[".dvc/cache", "data"], 25)]);
+}
+
+/// Every file below a folder.
+fn found(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    entries.flat_map(|path| if path.is_dir() { found(&path) } else { vec![path] }).collect()
+}
+
+const FILES: usize = 400;
+
+fn content(index: usize) -> Vec<u8> {
+    vec![index as u8; 20_000 + index]
+}
+
+fn killed(root: &Path, words: &[&str], micros: usize) {
+    let mut child = command(Path::new(YOLO11), root);
+    let mut child = child.arg("data").args(words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    std::thread::sleep(Duration::from_micros(micros as u64));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+/// Kills each command so often, each time after what is said to be lost was lost, then lets it end.
+fn drill<const STEPS: usize>(root: &Path, seed: u64, steps: [(&[&str], &[&str], usize); STEPS]) {
+    let mut random = Random(seed);
+    for (words, lost, kills) in steps {
+        for _ in 0..kills {
             for name in lost {
                 let _ = fs::remove_dir_all(root.join(name));
             }
-            let mut child = command(Path::new(YOLO11), root);
-            let mut child = child.arg("data").args(words).stderr(Stdio::null()).spawn().unwrap();
-            std::thread::sleep(Duration::from_micros(random.below(100_000) as u64));
-            child.kill().unwrap();
-            child.wait().unwrap();
+            killed(root, words, random.below(if words == ["add", "data"] { 100_000 } else { 200_000 }));
             // What has its name is whole, in the workspace and in the cache.
             for entry in fs::read_dir(root.join("data")).into_iter().flatten().flatten() {
                 let index = entry.file_name().to_string_lossy().parse().expect("no half-made file in the data");
                 assert!(fs::read(entry.path()).unwrap() == content(index), "{words:?} {index}");
             }
+            for object in found(&root.join(".dvc/cache/files/md5")) {
+                let is_trusted = fs::metadata(&object).unwrap().permissions().mode() & 0o777 == 0o444;
+                let length = fs::metadata(&object).unwrap().len() as usize;
+                let is_list = object.extension().is_some_and(|end| end == "dir");
+                let is_whole = length >= 20_000 && fs::read(&object).unwrap() == content(length - 20_000);
+                assert!(!is_trusted || is_list || is_whole, "{words:?} {}", object.display());
+            }
         }
         done(Tool::Yolo11, root, words);
         assert_eq!(status(Tool::Yolo11, root), serde_json::json!({}), "{words:?}");
-        for index in 0..400 {
-            assert!(fs::read(root.join(format!("data/{index}"))).unwrap() == content(index), "{words:?} {index}");
+        for index in 0..FILES {
+            let path = root.join(format!("data/{index}"));
+            assert!(fs::read(&path).unwrap() == content(index), "{words:?} {index}");
+            // A file of its own, that may be written to.
+            let metadata = fs::metadata(&path).unwrap();
+            assert_eq!((metadata.nlink(), metadata.mode() & 0o200), (1, 0o200), "{words:?} {index}");
         }
     }
     let left: Vec<_> = fs::read_dir(root.join(".dvc/tmp/yolo11")).unwrap().flatten().collect();

@@ -1,5 +1,6 @@
 //! Data from other repositories, buckets and web servers, as `dvc get` and `dvc import-url` bring it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
@@ -76,6 +77,80 @@ fn get_brings_what_dvc_get_brings() {
         .filter(|entry| entry.file_name().to_string_lossy().starts_with('.'))
         .collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+/// Every file below a folder, and what is in it.
+fn tree(folder: &Path) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.path().is_dir() {
+            found.extend(tree(&entry.path()).into_iter().map(|(below, text)| (format!("{name}/{below}"), text)));
+        } else {
+            found.insert(name, fs::read_to_string(entry.path()).unwrap());
+        }
+    }
+    found
+}
+
+#[test]
+fn a_folder_comes_without_the_records_of_dvc() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("source");
+    repository(&root, Tool::Yolo11);
+    let set = root.join("set");
+    fs::create_dir_all(set.join("deep/raw")).unwrap();
+    for (name, text) in [
+        ("readme.txt", "plain"),
+        ("deep/raw/one", "tracked folder"),
+        ("deep/data.bin", "tracked file"),
+        (".dvcignore", "*.tmp\n"),
+        ("left-out.tmp", "ignored by dvc"),
+        ("dvc.yaml", "stages: {}\n"),
+        (".hidden", "kept"),
+    ] {
+        fs::write(set.join(name), text).unwrap();
+    }
+    std::os::unix::fs::symlink("readme.txt", set.join("link")).unwrap();
+    std::os::unix::fs::symlink("/etc/hostname", set.join("out")).unwrap();
+    done(Tool::Yolo11, &root, &["add", "set/deep/raw", "set/deep/data.bin"]);
+    git(&root, &["add", "."]);
+    git(&root, &["commit", "-q", "-m", "all"]);
+    let here = folder.path().join("here");
+    fs::create_dir(&here).unwrap();
+    let url = root.to_str().unwrap();
+    done(Tool::Yolo11, &here, &["get", url, "set", "-o", "ours"]);
+    let mut ours = tree(&here.join("ours"));
+    ours.entry("deep/.gitignore".to_owned()).and_modify(|text| *text = sorted(text));
+    let expected = [
+        (".hidden", "kept"),
+        ("deep/.gitignore", "/data.bin\n/raw\n"),
+        ("deep/data.bin", "tracked file"),
+        ("deep/raw/one", "tracked folder"),
+        ("link", "plain"),
+        ("readme.txt", "plain"),
+    ];
+    let expected = expected.map(|(name, text)| (name.to_owned(), text.to_owned()));
+    assert_eq!(ours, BTreeMap::from(expected));
+    // Named itself, a record is a file like any other.
+    done(Tool::Yolo11, &here, &["get", url, "set/deep/data.bin.dvc"]);
+    assert_eq!(fs::read(here.join("data.bin.dvc")).unwrap(), fs::read(set.join("deep/data.bin.dvc")).unwrap());
+    if dvc().is_some() {
+        // dvc writes where a link leads in place of what is there.
+        fs::remove_file(set.join("out")).unwrap();
+        fs::remove_file(set.join("link")).unwrap();
+        git(&root, &["commit", "-q", "-a", "-m", "without links"]);
+        done(Tool::Yolo11, &here, &["get", url, "set", "-o", "ours-again"]);
+        done(Tool::Dvc, &here, &["get", url, "set", "--rev", "HEAD", "-o", "theirs"]);
+        assert_eq!(tree(&here.join("ours-again")), tree(&here.join("theirs")));
+    }
+}
+
+/// The lines of a text in order.
+fn sorted(text: &str) -> String {
+    let mut lines: Vec<&str> = text.split_inclusive('\n').collect();
+    lines.sort_unstable();
+    lines.concat()
 }
 
 /// A web server that gives every path the same content and, if told, an etag.

@@ -8,7 +8,7 @@ use yolo11_test_servers::{BUCKET, KEYS, S3Server, moto, python};
 use crate::tools::*;
 
 /// A repository with a folder, and a remote in the bucket.
-fn with_remote(root: &Path, endpoint: &str, prefix: &str, tool: Tool) {
+pub fn with_remote(root: &Path, endpoint: &str, prefix: &str, tool: Tool) {
     repository(root, tool);
     fs::write(root.join(".dvc/config"), s3_config(endpoint, prefix)).unwrap();
     fs::write(
