@@ -174,7 +174,7 @@ settings! {
     /// Mixed precision on accelerators; the CPU computes in float32
     amp: bool = true, Training;
     /// Track the run on an MLflow server; what cannot be sent is kept in the run's folder
-    tracking: bool = false, Training, default "true where a server or a setting of mlflow is given";
+    tracking: bool = false, Training, aliases ["mlflow"], default "true where a server or a setting of mlflow is given";
     /// Longest wait in seconds for the tracking server at the end of a run; Ctrl-C skips it
     tracking_wait: f64 = 10.0, Training, range Range::between(0.0, 86_400.0);
 

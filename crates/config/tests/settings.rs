@@ -78,6 +78,8 @@ fn flat_files_in_the_style_of_the_reference_work() {
     assert_eq!((settings.device, settings.cache, settings.gains.bbox), (Device::Auto, Cache::Ram, 7.0));
     assert_eq!((settings.name.as_deref(), settings.freeze.modules().len()), (Some("exp 1"), 10));
     assert!(!settings.is_given("device") && !settings.is_given("time"));
+    let untracked = from_yaml("mlflow: off\n").unwrap();
+    assert!(untracked.is_given("tracking") && !untracked.tracking);
 }
 
 #[test]
@@ -182,6 +184,7 @@ fn every_fault_of_a_file_names_its_line_and_what_would_mend_it() {
             "mlflow:\n  name: x\n",
             "c.yaml:2:3: `name` does not belong in `mlflow`\nhint: `name` is a setting of `output`",
         ),
+        ("mlflow: 5\n", "c.yaml:1:9: `mlflow` must be true or false; got `5`"),
         ("training: 5\n", "c.yaml:1:11: `training` is a section: its settings stand below it, indented"),
         ("just text\n", "c.yaml:1:1: a settings file holds `key: value` lines"),
         ("task: segment\n", "c.yaml:1:7: `task=segment` is not supported\nhint: leave it out, or give detect"),

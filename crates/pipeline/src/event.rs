@@ -278,6 +278,8 @@ pub enum Notice {
     PictureSaved(PathBuf),
     /// Something could not be done that the run does not depend on: becomes [`Event::Warning`].
     Warning(String),
+    /// For the log: becomes [`Event::Detail`].
+    Detail(String),
 }
 
 /// Someone who listens to a run.
@@ -332,6 +334,7 @@ impl Announcer {
         match notice {
             Notice::PictureSaved(path) => self.announce(&Event::PictureSaved { path }),
             Notice::Warning(text) => self.warn(text),
+            Notice::Detail(text) => self.announce(&Event::Detail(text)),
         }
     }
 

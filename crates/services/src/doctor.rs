@@ -188,7 +188,7 @@ pub(crate) fn containers(engine: &ContainerEngine, settings: &ComposeSettings, r
 }
 
 /// The tracking server refuses to start on tables of another version and says so in its log only.
-fn logged_out_of_date(engine: &ContainerEngine, settings: &ComposeSettings, root: &Path) -> Option<String> {
+pub(crate) fn logged_out_of_date(engine: &ContainerEngine, settings: &ComposeSettings, root: &Path) -> Option<String> {
     let lines = engine.last_lines(root, settings, "mlflow");
     lines.into_iter().rev().find(|line| line.contains("out-of-date database schema")).map(|line| {
         let start = line.find("Detected").unwrap_or(0);

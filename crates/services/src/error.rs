@@ -32,6 +32,18 @@ pub enum Error {
         /// The variable that sets the port.
         variable: &'static str,
     },
+    /// An image is neither on this machine nor to be had; what the engine said is on stderr already.
+    #[error(
+        "image {image} for {service} cannot be pulled\nhint: correct {variable} in .env, or look whether its registry can be reached and asks for a login"
+    )]
+    Image {
+        /// The service.
+        service: &'static str,
+        /// The image.
+        image: String,
+        /// The variable that names it.
+        variable: &'static str,
+    },
     /// The engine refused a command; what it said is on stderr already.
     #[error("`{command}` failed{}\nhint: what it said stands above; `yolo11 services doctor` looks for the common causes", code.map(|code| format!(" with exit code {code}")).unwrap_or_default())]
     Command {

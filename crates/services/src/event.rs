@@ -19,7 +19,14 @@ pub enum Event {
         /// The names; values are not told.
         names: Vec<&'static str>,
     },
-    /// Containers are pulled and started.
+    /// An image that is not on this machine is pulled.
+    Pulling {
+        /// The service.
+        service: &'static str,
+        /// The image.
+        image: String,
+    },
+    /// Containers are started.
     Starting(Vec<&'static str>),
     /// A service is not ready yet.
     Waiting {
@@ -59,6 +66,7 @@ impl fmt::Display for Event {
                 write!(formatter, "kept  {} (yours: not the one this version lays down)", path.display())
             }
             Event::Added { path, names } => write!(formatter, "added to {}: {}", path.display(), names.join(", ")),
+            Event::Pulling { service, image } => write!(formatter, "pulling {image} for {service}"),
             Event::Starting(services) => write!(formatter, "starting {}", services.join(", ")),
             Event::Waiting { service, elapsed: 0, deadline, .. } => {
                 write!(formatter, "waiting for {service}, at most {deadline} s")

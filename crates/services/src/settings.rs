@@ -131,6 +131,11 @@ impl ComposeSettings {
         &self.variables
     }
 
+    /// The value of a variable of the stack.
+    pub(crate) fn value(&self, name: &str) -> &str {
+        value(&self.variables, name)
+    }
+
     /// Every secret of the stack.
     pub fn secrets(&self) -> Vec<Secret> {
         [&self.database.password, &self.store.secret].into_iter().filter(|one| one.reveal() != UNSET).cloned().collect()

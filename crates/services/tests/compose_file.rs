@@ -50,21 +50,39 @@ fn it_keeps_the_facts_of_its_images() {
 
 #[test]
 fn docker_compose_takes_it() {
-    let works =
-        Command::new("docker").args(["compose", "version"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    if !works.is_ok_and(|status| status.success()) {
-        eprintln!("skipped: no `docker compose`");
-        return;
+    let programs: [&[&str]; 2] = [&["docker", "compose"], &["docker-compose"]];
+    let of = |program: &[&str]| {
+        let mut command = Command::new(program[0]);
+        command.args(&program[1..]);
+        command
+    };
+    let works = |program: &[&str]| {
+        let version = of(program).arg("version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        version.is_ok_and(|status| status.success())
+    };
+    let programs: Vec<_> = programs.into_iter().filter(|program| works(program)).collect();
+    if programs.is_empty() {
+        eprintln!("skipped: neither `docker compose` nor `docker-compose` is installed");
     }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("compose.yaml");
     std::fs::write(&path, file::TEXT).unwrap();
-    let mut command = Command::new("docker");
-    command.args(["compose", "-p", "test", "-f"]).arg(&path).args(["config", "--format", "json"]);
-    command.env("POSTGRES_PASSWORD", "a").env("AWS_ACCESS_KEY_ID", "b").env("AWS_SECRET_ACCESS_KEY", "c");
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let config: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(config["services"]["mlflow"]["ports"][0]["host_ip"], "127.0.0.1");
-    assert_eq!(config["services"]["s3"]["command"], serde_json::json!(["mini", "-dir=/data"]));
+    for program in programs {
+        let mut command = of(program);
+        command.args(["-p", "test", "-f"]).arg(&path).arg("config");
+        command.env("POSTGRES_PASSWORD", "a").env("AWS_ACCESS_KEY_ID", "b").env("AWS_SECRET_ACCESS_KEY", "c");
+        let output = command.output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{program:?}: {}", String::from_utf8_lossy(&output.stderr));
+        let documents = Yaml::load_from_str(&text).unwrap();
+        assert_eq!(list(service(&documents[0], "s3"), "command"), ["mini", "-dir=/data"], "{program:?}");
+        assert_eq!(self::text(service(&documents[0], "postgres"), &["image"]), "postgres:18.6", "{program:?}");
+        // As one word, or as a table.
+        let local = |line: &&str| line.trim().starts_with("- 127.0.0.1:") || line.trim() == "host_ip: 127.0.0.1";
+        assert_eq!(text.lines().filter(local).count(), 3, "{program:?}: {text}");
+        // Without passwords there is no start.
+        let refused = of(program).args(["-p", "test", "-f"]).arg(&path).arg("config").output().unwrap();
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(!refused.status.success() && said.contains("set it in .env"), "{program:?}: {said}");
+    }
 }

@@ -60,6 +60,7 @@ fn the_codes_of_s3_are_told_apart() {
         (403, "InvalidAccessKeyId", "wrong credentials: the store does not know AWS_ACCESS_KEY_ID"),
         (403, "SignatureDoesNotMatch", "wrong credentials: AWS_SECRET_ACCESS_KEY does not belong to AWS_ACCESS_KEY_ID"),
         (403, "AccessDenied", "wrong credentials: the key may not use bucket `runs` (AccessDenied)"),
+        (403, "NotSignedUp", "wrong credentials: the store answers 403 NotSignedUp"),
         (503, "SlowDown", "status 503: SlowDown"),
     ] {
         let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>no</Message></Error>");

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::artifacts::{self, ArtifactStore, Source};
+use crate::batch::Round;
 use crate::client::{Client, Run};
 use crate::queue::{self, Entry, Position};
 use crate::record::{Artifact, MOST_PAIRS, Record, RunStart, clean_name};
@@ -26,7 +27,7 @@ pub const RUN_KEY_TAG: &str = "yolo11.run_key";
 const SWEEP_TAG: &str = "yolo11.sweep";
 
 /// Records that are read ahead.
-const AHEAD: usize = 2000;
+const AHEAD: usize = 4000;
 
 /// Whether a step did anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +47,8 @@ pub struct Shipper {
     pub(crate) state: State,
     connection: Option<Connection>,
     pub(crate) ahead: VecDeque<Entry>,
+    /// Batches of the records ahead that are on their way.
+    pub(crate) round: Option<Round>,
     /// Whether several calls may be made at once: not right after a failure.
     pub(crate) may_hurry: bool,
     notes: Vec<String>,
@@ -78,6 +81,7 @@ impl Shipper {
             uri: uri.map(str::to_owned),
             connection: None,
             ahead: VecDeque::new(),
+            round: None,
             may_hurry: true,
             notes: Vec::new(),
             last_taken: 0,
@@ -100,8 +104,9 @@ impl Shipper {
     /// # Errors
     /// Those of the way to the server. [`Error::is_passing`] tells whether the same step may succeed later by itself.
     pub fn step(&mut self) -> Result<Step, Error> {
-        if self.ahead.is_empty() {
-            self.ahead = queue::read(&self.folder, self.state.position, AHEAD)?.into();
+        if self.ahead.len() < AHEAD / 2 {
+            let from = self.ahead.back().map_or(self.state.position, |last| last.end);
+            self.ahead.extend(queue::read(&self.folder, from, AHEAD - self.ahead.len())?);
         }
         let Some(first) = self.ahead.front().cloned() else { return Ok(Step::Idle) };
         let taken = match first.record {

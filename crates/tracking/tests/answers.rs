@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use yolo11_tracking::record::{Record, RunStart};
+use yolo11_tracking::record::{Metric, Record, RunStart};
 use yolo11_tracking::{Environment, Error, Keep, Tracker, TrackerOptions, sync};
 
 /// What happens to a call.
@@ -182,6 +182,14 @@ fn open(folder: &Path, environment: &Environment) -> Tracker {
     Tracker::open(folder, start(environment), &options).unwrap()
 }
 
+/// Waits until a tracker has heard from its server what is wrong.
+fn wait_for_a_failure(tracker: &Tracker) {
+    let begun = Instant::now();
+    while tracker.last_error().is_none() && begun.elapsed() < Duration::from_secs(240) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// Waits for the thread of a tracker that was dropped.
 fn wait_until_free(run_folder: &Path) {
     while sync::status(run_folder).unwrap().is_busy {
@@ -268,6 +276,7 @@ fn wrong_credentials_and_an_expired_token_say_what_to_do_and_lose_nothing() {
         let tracker = open(folder.path(), &server.environment());
         tracker.values(1, &[("a", 1.0)]);
         tracker.finish("FINISHED");
+        wait_for_a_failure(&tracker);
         assert_eq!(tracker.wait(Duration::from_secs(1), || false), 3);
         let notes = tracker.notes();
         assert_eq!(notes.len(), 1, "{notes:?}");
@@ -281,6 +290,27 @@ fn wrong_credentials_and_an_expired_token_say_what_to_do_and_lose_nothing() {
         assert_eq!((status.left.records, status.status.as_deref()), (0, Some("FINISHED")));
         assert_eq!(server.book.lock().unwrap().metrics.len(), 1);
     }
+}
+
+/// A backlog goes in several batches at once; those that came through are not sent again because others did not.
+#[test]
+fn of_a_backlog_only_what_failed_is_sent_again() {
+    let busy = Fault::Status(503, "", "busy");
+    let server = Misbehaving::start(&[("log-batch", Fault::DoneButCutOff), ("log-batch", busy), ("log-batch", busy)]);
+    let (folder, environment) = (tempfile::tempdir().unwrap(), server.environment());
+    let mut writer = yolo11_tracking::queue::Writer::open(&folder.path().join("tracking")).unwrap();
+    writer.append(&Record::Start(start(&environment))).unwrap();
+    let keys = ["a", "b", "c", "d", "e"];
+    for step in 0..2500 {
+        let metric = |key: &&str| Metric { key: (*key).into(), value: 0.5, timestamp: step, step };
+        writer.append(&Record::Metrics { metrics: keys.iter().map(metric).collect() }).unwrap();
+    }
+    let status = sync::sync(folder.path(), &environment, None, |_| {}, || false).unwrap();
+    assert_eq!((status.left.records, status.shipped.metrics), (0, 12_500));
+    let book = server.book.lock().unwrap();
+    assert_eq!(book.metrics.len(), 12_500);
+    // 13 batches, and each that failed once more.
+    assert_eq!(book.calls.iter().filter(|(path, _)| path.contains("log-batch")).count(), 13 + 3);
 }
 
 #[test]
@@ -323,6 +353,7 @@ fn a_sync_gives_up_after_as_many_tries_as_the_environment_says() {
     assert!(busy.to_string().contains("another process ships this run"), "{busy}");
     tracker.finish("KILLED");
     // Several tries, told once.
+    wait_for_a_failure(&tracker);
     assert_eq!(tracker.wait(Duration::from_secs(3), || false), 2);
     let notes = tracker.notes();
     assert_eq!(notes.len(), 1, "{notes:?}");

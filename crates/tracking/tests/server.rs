@@ -175,8 +175,10 @@ fn check_server(python: &Path, server: &Server, more: &[(&str, &str)]) {
         std::fs::create_dir_all(&run_folder).unwrap();
         let tracker = open(&run_folder, start(server, "first"), &environment);
         whole_run(&run_folder, &tracker, fitness);
-        let left = tracker.wait(Duration::from_secs(120), || false);
-        assert_eq!((left, tracker.notes()), (0, vec![]), "{:?}", tracker.last_error());
+        let left = tracker.wait(Duration::from_secs(240), || false);
+        assert_eq!(left, 0, "{:?} {:?}", tracker.notes(), tracker.last_error());
+        // A busy machine may have locked the server's database for a while; that anything was refused is another matter.
+        assert_eq!(sync::status(&run_folder).unwrap().shipped.refused, 0, "{:?}", tracker.notes());
         let (run_id, ..) = tracker.run().unwrap();
         if number == 0 {
             check_whole_run(&read(&run_id), &run_folder, fitness);
@@ -214,7 +216,7 @@ fn check_server(python: &Path, server: &Server, more: &[(&str, &str)]) {
     tracker.params([("epochs".into(), "5".into())]);
     tracker.values(4, &[("metrics/mAP50-95(B)", 0.2)]);
     tracker.finish("KILLED");
-    assert_eq!(tracker.wait(Duration::from_secs(60), || false), 0, "{:?}", tracker.notes());
+    assert_eq!(tracker.wait(Duration::from_secs(240), || false), 0, "{:?}", tracker.notes());
     let again = read(&tracker.run().unwrap().0);
     assert_eq!((again["status"].as_str(), again["tags"]["resumed.epochs"].as_str()), (Some("KILLED"), Some("5")));
     assert_eq!(again["params"], found["params"]);

@@ -14,8 +14,8 @@ use crate::watch::Step;
 use crate::workspace::{Content, Found, WorkFile};
 use crate::{Error, Repository, Result, Watch, write};
 
-/// Files, and bytes, that are copied before they are synced together.
-const BATCH: (usize, u64) = (8192, 1 << 30);
+/// Files, and bytes, that are taken in before they are synced together. Large files are digested side by side only within a batch.
+const BATCH: (usize, u64) = (8192, 32 << 30);
 
 /// How the cache comes by a file's content.
 #[derive(PartialEq)]

@@ -6,6 +6,8 @@ case "$1 $2" in
 "ps --quiet")
     [ ! -e "$FAKE/no-daemon" ] || { echo "Cannot connect to the Docker daemon at unix:///var/run/docker.sock." >&2; exit 1; }
     exit 0 ;;
+"image inspect") [ ! -e "$FAKE/no-images" ]; exit $? ;;
+"inspect --format") cat "$FAKE/restarts-$4" 2>/dev/null || echo 0; exit 0 ;;
 "ps --all") cat "$FAKE/containers" 2>/dev/null; exit 0 ;;
 esac
 # compose -f FILE -p PROJECT COMMAND …
@@ -14,14 +16,15 @@ shift 5
 verb=$1
 shift
 case "$verb" in
+pull) [ ! -e "$FAKE/fails-pull-$1" ] || { echo "pull access denied for $1" >&2; exit 18; } ;;
 up)
     for service in postgres s3 mlflow; do
         case " $* " in *" $service "*) ;; *) continue ;; esac
         [ ! -e "$FAKE/slow-$service" ] || sleep 3
-        [ ! -e "$FAKE/fails-$service" ] || { echo "pull access denied for $service" >&2; exit 18; }
+        [ ! -e "$FAKE/fails-$service" ] || { echo "no room for $service" >&2; exit 18; }
         state="running	Up 1 second"
         [ ! -e "$FAKE/ends-$service" ] || state="exited	Exited (1) 1 second ago"
-        printf '%s\t%s\n' "$service" "$state" >> "$FAKE/containers"
+        printf '%s\t%s\tid-%s\n' "$service" "$state" "$service" >> "$FAKE/containers"
         [ ! -e "$FAKE/real" ] || . "$FAKE/real"
         touch "$FAKE/up-$service"
     done ;;
@@ -33,6 +36,10 @@ stop)
         grep -v "^$service	" "$FAKE/containers" > "$FAKE/rest"
         mv "$FAKE/rest" "$FAKE/containers"
     done ;;
-logs) echo "mlflow-1  | FATAL: cannot log in with $POSTGRES_PASSWORD"; echo "mlflow-1  | giving up" ;;
+logs)
+    clear=$(printf '\033[2K')
+    echo "${clear}mlflow-1  | FATAL: cannot log in with $POSTGRES_PASSWORD"
+    [ ! -e "$FAKE/old-tables" ] || echo "mlflow-1  | ERROR mlflow.cli: Detected out-of-date database schema (found a, but expected b)."
+    echo "mlflow-1  | giving up" ;;
 esac
 exit 0

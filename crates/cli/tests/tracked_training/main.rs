@@ -152,7 +152,11 @@ fn check_training(
     let run = &runs["whole"];
     assert_eq!(run["status"], "FINISHED", "{}", text(&output));
     check_records(run, &run_folder);
-    check_files(run, &run_folder, &folder.join("logs/training.log"));
+    let log = folder.join("logs/training.log");
+    check_files(run, &run_folder, &log);
+    let lines = std::fs::read_to_string(log).unwrap();
+    let share = lines.lines().find(|line| line.contains("tracking   took ") && line.ends_with(" %)"));
+    assert!(share.is_some(), "{lines}");
 
     // And that what was announced is what there was to announce.
     let settings = Command::new(env!("CARGO_BIN_EXE_yolo11")).args(["config", "--json"]).output().unwrap();
@@ -214,6 +218,7 @@ fn check_training(
     assert_eq!((&model["shapes"][1][0], &model["shapes"][1][2]), (&json!(2), &json!(315)), "{model}");
     assert_eq!(model["sha256"], digest_of(&run_folder.join("weights/best.pt")).unwrap().sha256);
     assert_eq!(model["predictions"].as_array().map(Vec::len), Some(1), "{model}");
+    assert!(!Path::new("runs").exists(), "a prediction in Python leaves nothing behind");
     // The copies that the outbox held are gone.
     assert_eq!(std::fs::read_dir(run_folder.join("tracking/copies")).unwrap().count(), 0);
     (run.clone(), text(&output))

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 use yolo11_test_servers::{mlflow, python};
@@ -13,6 +14,19 @@ use super::{check_records, is_reproducible, points_of, read_back, rows, text, tr
 fn signal(child: &Child, name: &str) {
     let sent = Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
     assert!(sent.success());
+}
+
+/// Waits for something that the server has to do for a training: it is held most of the time, so that it is not over before a busy
+/// machine gets there.
+fn wait_for_server(child: &Child, condition: impl Fn() -> bool) {
+    wait_for(|| {
+        signal(child, "-CONT");
+        std::thread::sleep(Duration::from_millis(20));
+        signal(child, "-STOP");
+        std::thread::sleep(Duration::from_millis(200));
+        condition()
+    });
+    signal(child, "-CONT");
 }
 
 fn position(run_folder: &Path) -> Vec<u8> {
@@ -58,7 +72,7 @@ fn three_outages_leave_no_trace() {
     sync(&undisturbed);
 
     let (child, disturbed) = start("disturbed");
-    wait_for(|| !position(&disturbed).is_empty());
+    wait_for_server(&child, || !position(&disturbed).is_empty());
     for outage in 1..=3 {
         server.kill();
         let before = rows(&disturbed);
@@ -69,8 +83,7 @@ fn three_outages_leave_no_trace() {
             signal(&child, "-STOP");
             server.start();
             let shipped = position(&disturbed);
-            signal(&child, "-CONT");
-            wait_for(|| position(&disturbed) != shipped);
+            wait_for_server(&child, || position(&disturbed) != shipped);
         }
     }
     let output = child.wait_with_output().unwrap();

@@ -60,6 +60,10 @@ pub struct Tracking {
     epoch: usize,
     log: Option<PathBuf>,
     log_sent: Option<Instant>,
+    training: Option<Instant>,
+    /// Of the thread that trains.
+    spent: Duration,
+    is_over: bool,
 }
 
 /// The tracked run beyond its training: how it ended, and the wait for the server.
@@ -103,6 +107,9 @@ pub fn track(
         epoch: 0,
         log: log.map(Path::to_owned),
         log_sent: None,
+        training: None,
+        spent: Duration::ZERO,
+        is_over: false,
     };
     let run =
         TrackedRun { tracker, folder: folder.to_owned(), settings: settings.clone(), names, digest: Some(digest) };
@@ -220,6 +227,14 @@ impl Tracking {
         }
     }
 
+    /// What tracking took of the training's own time, once, at its end.
+    fn share(&mut self) -> Option<Notice> {
+        let whole = self.training.take_if(|_| self.is_over)?.elapsed().as_secs_f64();
+        let own = self.spent.as_secs_f64();
+        let percent = 100.0 * own / whole.max(f64::MIN_POSITIVE);
+        Some(Notice::Detail(format!("tracking   took {own:.3} s of the training's {whole:.1} s ({percent:.3} %)")))
+    }
+
     fn picture(&mut self, path: &Path) {
         self.announce(path);
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
@@ -249,6 +264,7 @@ fn artifact_path(folder: &Path, path: &Path) -> Option<String> {
 
 impl Observer for Tracking {
     fn on(&mut self, event: &Event) -> Result<(), Error> {
+        let since = Instant::now();
         match event {
             Event::RunStarted(run) => self.begin(run),
             Event::EpochStarted { epoch, .. } => self.epoch = *epoch,
@@ -261,11 +277,18 @@ impl Observer for Tracking {
             Event::PictureSaved { path } => self.picture(path),
             _ => {}
         }
+        self.spent += since.elapsed();
+        match event {
+            Event::RunStarted(_) => self.training = Some(since),
+            Event::RunFinished(_) => self.is_over = true,
+            _ => {}
+        }
         Ok(())
     }
 
     fn notices(&mut self) -> Vec<Notice> {
-        self.tracker.notes().into_iter().map(|note| Notice::Warning(format!("tracking   {note}"))).collect()
+        let warnings = self.tracker.notes().into_iter().map(|note| Notice::Warning(format!("tracking   {note}")));
+        warnings.chain(self.share()).collect()
     }
 }
 

@@ -32,6 +32,7 @@ pub(crate) struct Container {
     pub state: String,
     /// In words, such as `Exited (1) 3 seconds ago`.
     pub status: String,
+    id: String,
 }
 
 impl Container {
@@ -128,19 +129,32 @@ impl Engine {
         command.spawn().map_err(|source| Error::Run { command: format!("{} logs", self.name()), source })
     }
 
+    /// Whether an image is on this machine.
+    pub fn has_image(&self, image: &str) -> bool {
+        let output = capture(Command::new(self.program).args(["image", "inspect", "--format", "{{.Id}}", image]));
+        output.is_ok_and(|output| output.status.success())
+    }
+
+    /// How often the engine has started a container again because it had ended; 0 where it cannot say.
+    pub fn restarts(&self, container: &Container) -> u32 {
+        let mut command = Command::new(self.program);
+        let output = capture(command.args(["inspect", "--format", "{{.RestartCount}}", &container.id]));
+        output.ok().and_then(|output| output.stdout.trim().parse().ok()).unwrap_or_default()
+    }
+
     /// The last lines that a service logged; none where they cannot be had.
     pub fn last_lines(&self, root: &Path, settings: &ComposeSettings, service: &str) -> Vec<String> {
         let mut command = self.compose(root, settings, &["logs", "--tail", "20", service]);
         let Ok(output) = capture(&mut command) else { return Vec::new() };
         let secrets = settings.secrets();
         let lines = output.stdout.lines().chain(output.stderr.lines());
-        lines.map(|line| crate::secret::redacted(line, &secrets)).collect()
+        lines.map(|line| crate::secret::redacted(plain(line), &secrets)).collect()
     }
 
     /// The project's containers.
     pub fn containers(&self, settings: &ComposeSettings) -> Result<Vec<Container>, Error> {
         let filter = format!("label=com.docker.compose.project={}", settings.project);
-        let format = "{{.Label \"com.docker.compose.service\"}}\t{{.State}}\t{{.Status}}";
+        let format = "{{.Label \"com.docker.compose.service\"}}\t{{.State}}\t{{.Status}}\t{{.ID}}";
         let mut command = Command::new(self.program);
         command.args(["ps", "--all", "--filter", &filter, "--format", format]);
         let words = || format!("{} ps --all", self.program);
@@ -150,7 +164,8 @@ impl Engine {
         }
         let rows = output.stdout.lines().filter_map(|line| {
             let mut columns = line.split('\t').map(|column| column.trim().to_owned());
-            Some(Container { service: columns.next()?, state: columns.next()?, status: columns.next()? })
+            let (service, state, status) = (columns.next()?, columns.next()?, columns.next()?);
+            Some(Container { service, state, status, id: columns.next()? })
         });
         Ok(rows.collect())
     }
@@ -175,6 +190,11 @@ impl Engine {
             announce(Event::Note(format!("{line}; stop them with `yolo11 services stop`")));
         }
     }
+}
+
+/// A line of `compose logs` without the order to clear the terminal's line, which newer versions put before each, into a pipe as well.
+pub(crate) fn plain(line: &str) -> &str {
+    line.strip_prefix("\u{1b}[2K").unwrap_or(line)
 }
 
 /// What a command said.

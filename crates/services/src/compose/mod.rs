@@ -168,7 +168,7 @@ fn copy(pipe: impl Read, secrets: &[crate::secret::Secret], out: &mut dyn Write)
     let mut pipe = BufReader::new(pipe);
     let mut line = Vec::new();
     while pipe.read_until(b'\n', &mut line)? > 0 {
-        out.write_all(redacted(&String::from_utf8_lossy(&line), secrets).as_bytes())?;
+        out.write_all(redacted(engine::plain(&String::from_utf8_lossy(&line)), secrets).as_bytes())?;
         out.flush()?;
         line.clear();
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::engine::Engine;
 use super::{Compose, SERVICES, file, probe, services};
+use crate::doctor;
 use crate::probe::{Fault, s3};
 use crate::{ComposeSettings, Error, Event, Service, StartOptions, ports};
 
@@ -19,6 +20,12 @@ const TELL: u64 = 5;
 /// Services that start together: what the tracking server needs, then itself. Waiting between them is ours, as not every engine
 /// keeps the conditions of a compose file.
 const ROUNDS: [&[&str]; 2] = [&["postgres", "s3"], &["mlflow"]];
+
+/// Variables of the images, in the order of [`SERVICES`].
+const IMAGES: [&str; 3] = ["POSTGRES_IMAGE", "S3_IMAGE", "MLFLOW_IMAGE"];
+
+/// A container that the engine had to start again so many times is not given more time.
+const MOST_RESTARTS: u32 = 2;
 
 /// A start on its way.
 struct Start<'a> {
@@ -50,6 +57,7 @@ pub(super) fn start(
     match start.rounds(&running, &mut started, announce) {
         Ok(()) => Ok(services(&start.engine.containers(&start.settings)?, &start.settings)),
         Err(error) => {
+            let error = start.explained(error);
             start.tell_last_lines(&error, &started, announce);
             if !started.is_empty() {
                 start.engine.clean_up(&compose.root, &start.settings, &started, running.is_empty(), announce);
@@ -83,6 +91,7 @@ impl Start<'_> {
         started: &mut Vec<&'static str>,
         announce: &mut dyn FnMut(Event),
     ) -> Result<(), Error> {
+        self.pull(running, announce)?;
         for round in ROUNDS {
             self.go_on()?;
             let new: Vec<_> = round.iter().copied().filter(|name| !running.contains(name)).collect();
@@ -100,6 +109,24 @@ impl Start<'_> {
             }
             if round.contains(&"s3") {
                 self.create_bucket(announce)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gets the images that are missing, before anything is started. What a changed compose file needs is left to the engine.
+    fn pull(&self, running: &[&'static str], announce: &mut dyn FnMut(Event)) -> Result<(), Error> {
+        let is_ours = std::fs::read_to_string(file::path(&self.compose.root)).is_ok_and(|text| text == file::TEXT);
+        for (service, variable) in SERVICES.into_iter().zip(IMAGES) {
+            let image = self.settings.value(variable);
+            if !is_ours || running.contains(&service) || self.engine.has_image(image) {
+                continue;
+            }
+            self.go_on()?;
+            announce(Event::Pulling { service, image: image.to_owned() });
+            match self.engine.run(&self.compose.root, &self.settings, &["pull", service], self.stop) {
+                Err(Error::Command { .. }) => return Err(Error::Image { service, image: image.to_owned(), variable }),
+                pulled => pulled?,
             }
         }
         Ok(())
@@ -145,7 +172,13 @@ impl Start<'_> {
     fn look_at_container(&self, service: &'static str) -> Result<(), Error> {
         let containers = self.engine.containers(&self.settings)?;
         match containers.iter().find(|container| container.service == service) {
-            Some(container) if container.is_up() => Ok(()),
+            Some(container) if container.is_up() => match self.engine.restarts(container) {
+                // Between two of its lives it looks like any other.
+                restarts if restarts >= MOST_RESTARTS => {
+                    Err(Error::Ended { service, state: format!("in a loop of restarts ({restarts} so far)") })
+                }
+                _ => Ok(()),
+            },
             Some(container) => Err(Error::Ended { service, state: container.status.clone() }),
             None => Err(Error::Ended { service, state: "gone".to_owned() }),
         }
@@ -158,6 +191,15 @@ impl Start<'_> {
             announce(Event::Note(format!("created bucket {}", self.settings.store.bucket)));
         }
         Ok(())
+    }
+
+    /// An error whose cause the service tells in its log only. It has to be looked for here: afterwards the container is gone.
+    fn explained(&self, error: Error) -> Error {
+        let Error::Ended { service: service @ "mlflow", .. } = error else { return error };
+        match doctor::logged_out_of_date(&self.engine, &self.settings, &self.compose.root) {
+            Some(detail) => Error::Faulty { service, fault: Fault::NotMigrated { detail } },
+            None => error,
+        }
     }
 
     /// The last lines of the service that failed, or of those whose containers have ended.

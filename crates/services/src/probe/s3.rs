@@ -103,6 +103,8 @@ fn refusal(answer: &Answer, store: &Store) -> Fault {
             Fault::WrongKey { detail: format!("the store answers {}", answer.status) }
         }
         "" => Fault::Other(answer.summary()),
+        // Stores have words of their own for a key that they do not know: NotSignedUp, InvalidSecurity.
+        code if answer.status == 403 => Fault::WrongKey { detail: format!("the store answers 403 {code}") },
         code => Fault::Other(format!("status {}: {code}", answer.status)),
     }
 }

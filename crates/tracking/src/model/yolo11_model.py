@@ -3,6 +3,7 @@
 import json
 import pathlib
 import subprocess
+import tempfile
 
 
 class Yolo11Model:
@@ -14,14 +15,17 @@ class Yolo11Model:
     def predict(self, model_input, params=None):
         """Takes paths (a list, or the first column of a table), gives what `yolo11 predict --json` prints.
 
-        Entries of `params` are settings of that command, such as {"conf": 0.5}.
+        Entries of `params` are settings of that command, such as {"conf": 0.5}. It leaves no files behind, unless they say so by "save" and
+        "project".
         """
         if hasattr(model_input, "iloc"):
             model_input = model_input.iloc[:, 0].tolist()
         pictures = [model_input] if isinstance(model_input, str) else [str(path) for path in model_input]
-        command = ["yolo11", "predict", "--json", f"model={self.checkpoint}", f"source={json.dumps(pictures)}"]
-        command += [f"{key}={value}" for key, value in (params or {}).items()]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        with tempfile.TemporaryDirectory() as folder:
+            settings = {"save": "false", "project": folder, **(params or {})}
+            command = ["yolo11", "predict", "--json", f"model={self.checkpoint}", f"source={json.dumps(pictures)}"]
+            command += [f"{key}={value}" for key, value in settings.items()]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise RuntimeError(done.stderr.strip())
         return json.loads(done.stdout)
