@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use yolo11_checkpoint::{Array, State, save_state};
+use yolo11_checkpoint::{StateArray, save_state};
 use yolo11_fuzz::life;
 
 type Result = std::result::Result<(), Box<dyn std::error::Error>>;
@@ -31,13 +31,11 @@ fn main() -> Result {
     }
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("state.safetensors");
-    let weight = Array { shape: vec![2, 1, 3, 3], values: vec![0.5; 18] };
+    let values = [0.5; 18];
+    let weight = StateArray { name: "model.0.conv.weight".to_owned(), shape: vec![2, 1, 3, 3], values: &values };
     let metadata = [("names", r#"["cat", "dog"]"#), ("epoch", "3"), ("train_args", r#"{"lr0": 0.01}"#)];
-    let state = State {
-        metadata: metadata.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
-        tensors: BTreeMap::from([("model.0.conv.weight".to_owned(), weight)]),
-    };
-    save_state(&path, &state)?;
+    let metadata: BTreeMap<_, _> = metadata.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    save_state(&path, &metadata, &[weight])?;
     let bytes = fs::read(&path)?;
     write("safetensors", "small", &bytes)?;
     write("state", "small", &bytes)

@@ -1,16 +1,14 @@
 //! Reads the zip archives that PyTorch writes: stored entries only, found through the directory at the file's end.
 
-use std::cell::RefCell;
-
 use crate::error::{Problem, shown};
+use crate::source::Source;
+use crate::tensor::Storage;
 
-/// The entries of a zip file in memory.
+/// The entries of a zip file. They are named as its directory names them.
 pub(crate) struct Archive<'a> {
-    bytes: &'a [u8],
+    source: &'a Source<'a>,
     /// Sorted by name.
     entries: Vec<Entry<'a>>,
-    /// Whether an entry's checksum has been found right: several tensors may share one entry.
-    verified: RefCell<Vec<bool>>,
     /// Folder that holds `data.pkl`, with its slash.
     root: &'a str,
 }
@@ -30,6 +28,8 @@ const LOCATOR_64: &[u8] = b"PK\x06\x07";
 const DIRECTORY: &[u8] = b"PK\x01\x02";
 const LOCAL: &[u8] = b"PK\x03\x04";
 const PART: &str = "zip directory";
+/// The last record, a comment of any length, and the ZIP64 locator before it.
+const LONGEST_TAIL: u64 = 22 + u16::MAX as u64 + 20;
 
 fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
     Some(u16::from_le_bytes(bytes.get(offset..offset.checked_add(2)?)?.try_into().ok()?))
@@ -49,16 +49,23 @@ impl<'a> Archive<'a> {
         bytes.starts_with(LOCAL) || bytes.starts_with(END)
     }
 
-    /// Reads the directory.
-    pub fn open(bytes: &'a [u8]) -> Result<Archive<'a>, Problem> {
+    /// The bytes of a file's directory, for [`Archive::open`].
+    pub fn directory(source: &Source) -> Result<Vec<u8>, Problem> {
         let truncated = || Problem::damaged(PART, "the directory at the file's end is missing: the file is cut short");
-        let end = find_end(bytes).ok_or_else(truncated)?;
-        let (offset, size) = directory_span(bytes, end).ok_or_else(truncated)?;
-        let directory = offset
-            .checked_add(size)
-            .filter(|&stop| stop <= end as u64)
-            .and_then(|stop| bytes.get(offset as usize..stop as usize))
-            .ok_or_else(|| Problem::damaged(PART, "it lies outside the file"))?;
+        let length = source.length().min(LONGEST_TAIL);
+        let before = source.length() - length;
+        let tail = source.read(before, length)?;
+        let end = find_end(&tail).ok_or_else(truncated)?;
+        let (offset, size) = directory_span(source, &tail, end)?.ok_or_else(truncated)?;
+        let inside = offset.checked_add(size).is_some_and(|stop| stop <= before + end as u64);
+        if !inside {
+            return Err(Problem::damaged(PART, "it lies outside the file"));
+        }
+        source.read(offset, size)
+    }
+
+    /// Finds the entries in the directory.
+    pub fn open(source: &'a Source<'a>, directory: &'a [u8]) -> Result<Archive<'a>, Problem> {
         let mut entries = read_directory(directory)?;
         entries.sort_by(|a, b| a.name.cmp(b.name));
         let root = entries
@@ -69,8 +76,7 @@ impl<'a> Archive<'a> {
                 problem: "a zip file without `data.pkl`: not one that PyTorch wrote".into(),
                 hint: "name a checkpoint written by `torch.save` or a .safetensors file",
             })?;
-        let verified = RefCell::new(vec![false; entries.len()]);
-        Ok(Archive { bytes, entries, verified, root })
+        Ok(Archive { source, entries, root })
     }
 
     fn position(&self, name: &str) -> Option<usize> {
@@ -86,7 +92,14 @@ impl<'a> Archive<'a> {
     }
 
     /// An entry's bytes, its checksum compared.
-    pub fn read(&self, name: &str) -> Result<&'a [u8], Problem> {
+    pub fn read(&self, name: &str) -> Result<Vec<u8>, Problem> {
+        let mut bytes = Vec::new();
+        self.find(name)?.read(self.source, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Where an entry's bytes lie. Nothing of them is read yet.
+    pub fn find(&self, name: &str) -> Result<Storage, Problem> {
         let position =
             self.position(name).ok_or_else(|| Problem::damaged(shown(name), "the archive has no such entry"))?;
         let entry = &self.entries[position];
@@ -98,25 +111,21 @@ impl<'a> Archive<'a> {
             });
         }
         let outside = || damaged("it lies outside the file");
-        let header = usize::try_from(entry.header).map_err(|_| outside())?;
-        let local = self.bytes.get(header..).ok_or_else(outside)?;
+        if !self.source.holds(entry.header, 30) {
+            return Err(outside());
+        }
+        let local = self.source.read(entry.header, 30)?;
         if !local.starts_with(LOCAL) {
             return Err(damaged("no entry begins where the directory says"));
         }
         // The local header's own name and padding lengths: PyTorch aligns data by padding that the directory does not mention.
-        let name_length = u16_at(local, 26).ok_or_else(outside)?;
-        let padding = u16_at(local, 28).ok_or_else(outside)?;
-        let start = 30 + usize::from(name_length) + usize::from(padding);
-        let stop = usize::try_from(entry.size).ok().and_then(|size| start.checked_add(size)).ok_or_else(outside)?;
-        let data = local.get(start..stop).ok_or_else(outside)?;
-        let mut verified = self.verified.borrow_mut();
-        if !verified[position] {
-            if crc32fast::hash(data) != entry.checksum {
-                return Err(damaged("its checksum does not match its content"));
-            }
-            verified[position] = true;
+        let name_length = u16_at(&local, 26).ok_or_else(outside)?;
+        let padding = u16_at(&local, 28).ok_or_else(outside)?;
+        let start = entry.header + 30 + u64::from(name_length) + u64::from(padding);
+        if !self.source.holds(start, entry.size) {
+            return Err(outside());
         }
-        Ok(data)
+        Ok(Storage { name: shown(name), start, length: entry.size, checksum: Some(entry.checksum) })
     }
 }
 
@@ -131,15 +140,18 @@ fn find_end(bytes: &[u8]) -> Option<usize> {
 }
 
 /// Offset and size of the directory, from the ZIP64 record where there is one.
-fn directory_span(bytes: &[u8], end: usize) -> Option<(u64, u64)> {
+fn directory_span(source: &Source, tail: &[u8], end: usize) -> Result<Option<(u64, u64)>, Problem> {
     if let Some(locator) = end.checked_sub(20)
-        && bytes[locator..].starts_with(LOCATOR_64)
-        && let Some(record) = u64_at(bytes, locator + 8).and_then(|offset| usize::try_from(offset).ok())
-        && bytes.get(record..).is_some_and(|bytes| bytes.starts_with(END_64))
+        && tail[locator..].starts_with(LOCATOR_64)
+        && let Some(record) = u64_at(tail, locator + 8)
+        && source.holds(record, 56)
     {
-        return Some((u64_at(bytes, record.checked_add(48)?)?, u64_at(bytes, record.checked_add(40)?)?));
+        let record = source.read(record, 56)?;
+        if record.starts_with(END_64) {
+            return Ok(u64_at(&record, 48).zip(u64_at(&record, 40)));
+        }
     }
-    Some((u32_at(bytes, end + 16)?.into(), u32_at(bytes, end + 12)?.into()))
+    Ok(u32_at(tail, end + 16).map(u64::from).zip(u32_at(tail, end + 12).map(u64::from)))
 }
 
 fn read_directory(mut directory: &[u8]) -> Result<Vec<Entry<'_>>, Problem> {

@@ -67,6 +67,17 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether the file that was named is at fault, and not the place where one was to be written.
+    pub fn is_input(&self) -> bool {
+        match self {
+            Error::Io { action, .. } => *action == CANNOT_READ,
+            Error::Unwritable { .. } => false,
+            _ => true,
+        }
+    }
+}
+
 fn io_hint(source: &io::Error, action: &str) -> &'static str {
     match source.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::FileTooLarge | io::ErrorKind::QuotaExceeded => {
@@ -80,9 +91,13 @@ fn io_hint(source: &io::Error, action: &str) -> &'static str {
     }
 }
 
+/// What an [`Error::Io`] calls reading.
+const CANNOT_READ: &str = "cannot read";
+
 /// An error that does not know its file yet: the readers see bytes only.
 #[derive(Debug)]
 pub(crate) enum Problem {
+    Read(io::Error),
     Format { problem: String, hint: &'static str },
     Damaged { entry: String, problem: String },
     Refused { global: String },
@@ -97,6 +112,7 @@ impl Problem {
     pub fn at(self, path: &Path) -> Error {
         let path = path.to_path_buf();
         match self {
+            Problem::Read(source) => Error::Io { path, action: CANNOT_READ, source },
             Problem::Format { problem, hint } => Error::Format { path, problem, hint: hint.into() },
             Problem::Damaged { entry, problem } => Error::Damaged { path, entry, problem },
             Problem::Refused { global } => Error::Refused { path, global },

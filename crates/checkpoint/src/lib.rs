@@ -25,7 +25,7 @@
 //! | `train_metrics` | dict from metric to float |
 //! | `date`, `version` | str or None: when (ISO 8601) and by which version of this program |
 //!
-//! [`save_state`] and [`load_state`] keep what an exact resume needs. Every file is written under a temporary name beside it,
+//! [`save_state`] and [`StateFile`] keep what an exact resume needs. Every file is written under a temporary name beside it,
 //! synced and renamed: a full disk or a lost process leaves the earlier file as it was.
 
 mod archive;
@@ -38,13 +38,12 @@ mod module_tree;
 mod pickle;
 mod pt;
 mod safetensors_format;
+mod source;
 mod state;
 mod tensor;
 mod torch;
 mod value;
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::Path;
 
 use yolo11_network::Model;
@@ -54,12 +53,12 @@ pub use error::Error;
 pub use model::{Transfer, transfer};
 pub use pt::{save_pt, save_state_dict};
 pub use safetensors_format::{Precision, save_safetensors, save_safetensors_as};
-pub use state::{Array, State, load_state, save_state, state_from_bytes, state_to_bytes};
+pub use state::{StateArray, StateFile, save_state, state_to_bytes};
 pub use value::Value;
 
 use archive::Archive;
-use content::Content;
 use error::Problem;
+use source::Source;
 
 /// A model with what its training says about it.
 #[derive(Clone, Debug, PartialEq)]
@@ -112,38 +111,25 @@ impl Checkpoint {
 /// Reads a checkpoint, `.pt` or safetensors. Nothing in the file is executed. Errors name the file and the part of it that is
 /// missing, damaged, refused or of another architecture.
 pub fn load(path: &Path) -> Result<Checkpoint, Error> {
-    let bytes =
-        read_file(path).map_err(|source| Error::Io { path: path.to_path_buf(), action: "cannot read", source })?;
-    from_bytes(&bytes, path)
-}
-
-/// The whole file if it begins as a checkpoint does, else its first megabyte: enough to tell what it is.
-fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    let mut file = File::open(path)?;
-    let mut bytes = Vec::new();
-    file.by_ref().take(1 << 20).read_to_end(&mut bytes)?;
-    if Archive::is_zip(&bytes) || safetensors_format::is_safetensors(&bytes) {
-        let length = usize::try_from(file.metadata()?.len()).unwrap_or(0);
-        bytes.reserve_exact(length.saturating_sub(bytes.len()));
-        file.read_to_end(&mut bytes)?;
-    }
-    Ok(bytes)
+    read(&Source::open(path)?).map_err(|problem| problem.at(path))
 }
 
 /// As [`load`], of a file in memory; `path` is what errors call it.
 pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Checkpoint, Error> {
-    let content = read(bytes).map_err(|problem| problem.at(path))?;
-    content.into_checkpoint(bytes.len()).map_err(|problem| problem.at(path))
+    read(&Source::memory(bytes)).map_err(|problem| problem.at(path))
 }
 
-fn read(bytes: &[u8]) -> Result<Content<'_>, Problem> {
-    if Archive::is_zip(bytes) {
-        torch::read(bytes)
-    } else if safetensors_format::is_safetensors(bytes) {
-        safetensors_format::read(bytes)
+fn read(source: &Source) -> Result<Checkpoint, Problem> {
+    let head = source.head(16)?;
+    let content = if Archive::is_zip(&head) {
+        torch::read(source)?
+    } else if safetensors_format::is_safetensors(&head) {
+        safetensors_format::read(source)?
     } else {
-        Err(foreign(bytes))
-    }
+        // Its first megabyte is enough to tell what it is.
+        return Err(foreign(&source.head(1 << 20)?));
+    };
+    content.into_checkpoint(source)
 }
 
 /// What a file is that is neither a zip archive nor safetensors.

@@ -7,17 +7,18 @@ use yolo11_network::{Model, Network, Scale, TensorKind, TensorSpec};
 
 use crate::Checkpoint;
 use crate::error::{Problem, shown};
-use crate::tensor::{StoredTensor, elements};
+use crate::source::Source;
+use crate::tensor::{Storage, StoredTensor, elements};
 
 /// The last layer of the first level's class branch: its first axis is the number of classes.
 const CLASS_LAYER: &str = "model.23.cv3.0.2.weight";
 /// How many tensors a message names.
 const NAMED: usize = 5;
 
-type Found<'t, 'a> = BTreeMap<&'t str, &'t StoredTensor<'a>>;
+type Found<'t> = BTreeMap<&'t str, &'t StoredTensor>;
 
 /// The model that the tensors describe: scale and number of classes follow from their names and shapes.
-pub(crate) fn assemble(tensors: &[StoredTensor<'_>], length: usize) -> Result<Model, Problem> {
+pub(crate) fn assemble(tensors: &[StoredTensor], source: &Source) -> Result<Model, Problem> {
     let found: Found = tensors.iter().map(|tensor| (plain_name(&tensor.name), tensor)).collect();
     let classes =
         found.get(CLASS_LAYER).and_then(|tensor| tensor.shape.first().copied()).filter(|&classes| classes > 0);
@@ -27,7 +28,7 @@ pub(crate) fn assemble(tensors: &[StoredTensor<'_>], length: usize) -> Result<Mo
     if unlike[nearest] > 0 {
         return Err(mismatch(&networks[nearest], &found));
     }
-    fill(&networks[nearest], &found, length)
+    fill(&networks[nearest], &found, source)
 }
 
 /// Without what wrappers for several devices or compilation put before each name.
@@ -41,7 +42,7 @@ fn is_optional(spec: &TensorSpec) -> bool {
     matches!(spec.kind, TensorKind::BatchesTracked | TensorKind::DflWeight)
 }
 
-fn fits(spec: &TensorSpec, tensor: Option<&&StoredTensor<'_>>) -> bool {
+fn fits(spec: &TensorSpec, tensor: Option<&&StoredTensor>) -> bool {
     match tensor {
         None => is_optional(spec),
         Some(tensor) => tensor.shape == spec.shape || (spec.shape.is_empty() && tensor.shape == [1]),
@@ -49,7 +50,7 @@ fn fits(spec: &TensorSpec, tensor: Option<&&StoredTensor<'_>>) -> bool {
 }
 
 /// One line for each tensor that does not fit the network.
-fn unlike<'n>(network: &'n Network, found: &'n Found<'_, '_>) -> impl Iterator<Item = String> + 'n {
+fn unlike<'n>(network: &'n Network, found: &'n Found<'_>) -> impl Iterator<Item = String> + 'n {
     let expected: std::collections::BTreeSet<&str> = network.tensors().iter().map(|spec| spec.name.as_str()).collect();
     let absent_or_other = network.tensors().iter().filter_map(|spec| {
         let tensor = found.get(spec.name.as_str());
@@ -65,7 +66,7 @@ fn unlike<'n>(network: &'n Network, found: &'n Found<'_, '_>) -> impl Iterator<I
     absent_or_other.chain(unknown.map(|name| format!("`{}` was not expected", shown(name))))
 }
 
-fn mismatch(network: &Network, found: &Found<'_, '_>) -> Problem {
+fn mismatch(network: &Network, found: &Found<'_>) -> Problem {
     let total = network.tensors().len();
     let fitting = network
         .tensors()
@@ -96,17 +97,26 @@ fn mismatch(network: &Network, found: &Found<'_, '_>) -> Problem {
     }
 }
 
-fn fill(network: &Network, found: &Found<'_, '_>, length: usize) -> Result<Model, Problem> {
+fn fill(network: &Network, found: &Found<'_>, source: &Source) -> Result<Model, Problem> {
     // Each tensor lies within its storage, but several could lie in one: the file would then unfold to more than it holds.
     let named = found.values().map(|tensor| elements(&tensor.shape).unwrap_or(usize::MAX));
-    if named.fold(0usize, usize::saturating_add) > length {
+    if named.fold(0usize, usize::saturating_add) as u64 > source.length() {
         return Err(Problem::damaged("data.pkl", "its tensors name more numbers than the file holds"));
     }
-    let mut model = Model::initialise(network, 0);
+    let mut tensors: Vec<(usize, &StoredTensor)> = Vec::with_capacity(network.tensors().len());
     for (index, spec) in network.tensors().iter().enumerate() {
-        if let Some(tensor) = found.get(spec.name.as_str()) {
-            tensor.decode(model.tensor_mut(index));
+        tensors.extend(found.get(spec.name.as_str()).map(|tensor| (index, *tensor)));
+    }
+    // Tensors of one storage after each other, each storage read once.
+    tensors.sort_by_key(|(_, tensor)| tensor.storage.start);
+    let mut model = Model::zeros(network);
+    let (mut read, mut stored): (Option<&Storage>, Vec<u8>) = (None, Vec::new());
+    for (index, tensor) in tensors {
+        if read != Some(&tensor.storage) {
+            tensor.storage.read(source, &mut stored)?;
+            read = Some(&tensor.storage);
         }
+        tensor.decode(&stored, model.tensor_mut(index));
     }
     Ok(model)
 }

@@ -5,18 +5,20 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use half::{bf16, f16};
-use safetensors::{Dtype, SafeTensors};
+use safetensors::Dtype;
+use safetensors::tensor::Metadata;
 use serde_json::json;
 use yolo11_network::TensorKind;
 
 use crate::content::Content;
 use crate::error::Problem;
-use crate::tensor::{ElementType, StoredTensor, contiguous_strides};
+use crate::source::Source;
+use crate::tensor::{ElementType, Storage, StoredTensor, contiguous_strides};
 use crate::{Checkpoint, Error, Value, atomic};
 
 const PART: &str = "safetensors header";
 /// Headers of weights up to this size are read however small the file is.
-const SMALL_HEADER: usize = 1 << 14;
+const SMALL_HEADER: u64 = 1 << 14;
 
 /// How the numbers of a model are written. Counters are int64 in any of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -35,23 +37,55 @@ pub(crate) fn is_safetensors(bytes: &[u8]) -> bool {
     bytes.get(8) == Some(&b'{')
 }
 
-/// Header and tensors, their bounds checked by the `safetensors` crate. A header above `small` bytes must not be more than an
-/// eighth of the file: parsed it takes several times its text.
-pub(crate) fn open(bytes: &[u8], small: usize) -> Result<(SafeTensors<'_>, BTreeMap<String, String>), Problem> {
-    let damaged = |problem: String| Problem::damaged(PART, problem);
-    let length = bytes.first_chunk::<8>().map(|length| u64::from_le_bytes(*length));
-    let length = length.and_then(|length| usize::try_from(length).ok()).filter(|&length| length <= bytes.len() - 8);
-    let length = length.ok_or_else(|| damaged("it is longer than the file: the file is cut short".into()))?;
-    if length > small && length > bytes.len() / 8 {
-        return Err(damaged(format!(
-            "it takes {length} of the file's {} bytes, too much for a checkpoint",
-            bytes.len()
-        )));
+/// The header of a safetensors file.
+pub(crate) struct Header {
+    tensors: Metadata,
+    /// Where the numbers begin in the file.
+    start: u64,
+}
+
+impl Header {
+    /// Reads the header; the `safetensors` crate checks that the tensors fill the file without gaps. A header above `small` bytes
+    /// must not be more than an eighth of the file: parsed it takes several times its text.
+    pub fn read(source: &Source, small: u64) -> Result<Header, Problem> {
+        let damaged = |problem: String| Problem::damaged(PART, problem);
+        let length = source.head(8)?.first_chunk::<8>().map(|length| u64::from_le_bytes(*length));
+        let length = length.filter(|&length| source.holds(8, length));
+        let length = length.ok_or_else(|| damaged("it is longer than the file: the file is cut short".into()))?;
+        if length > small && length > source.length() / 8 {
+            return Err(damaged(format!(
+                "it takes {length} of the file's {} bytes, too much for a checkpoint",
+                source.length()
+            )));
+        }
+        let text = source.read(8, length)?;
+        let tensors: Metadata = serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
+        let start = 8 + length;
+        let held = source.length() - start;
+        if tensors.data_len() as u64 != held {
+            let problem = match (tensors.data_len() as u64).checked_sub(held) {
+                Some(missing) if missing > 0 => {
+                    format!("{missing} bytes of its tensors are missing: the file is cut short")
+                }
+                _ => "the file holds more than its tensors".into(),
+            };
+            return Err(damaged(problem));
+        }
+        Ok(Header { tensors, start })
     }
-    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| damaged(error.to_string()))?;
-    let metadata = header.metadata().clone().unwrap_or_default().into_iter().collect();
-    let tensors = SafeTensors::deserialize(bytes).map_err(|error| damaged(error.to_string()))?;
-    Ok((tensors, metadata))
+
+    /// The texts beside the tensors.
+    pub fn metadata(&self) -> BTreeMap<String, String> {
+        self.tensors.metadata().clone().unwrap_or_default().into_iter().collect()
+    }
+
+    /// A tensor's type, shape, and place in the file.
+    pub fn tensor(&self, name: &str) -> Option<(Dtype, &[usize], Storage)> {
+        let info = self.tensors.info(name)?;
+        let (from, to) = info.data_offsets;
+        let (start, length) = (self.start + from as u64, (to - from) as u64);
+        Some((info.dtype, &info.shape, Storage { name: format!("tensor `{name}`"), start, length, checksum: None }))
+    }
 }
 
 fn element_type(dtype: Dtype) -> ElementType {
@@ -70,18 +104,15 @@ fn element_type(dtype: Dtype) -> ElementType {
 }
 
 /// Reads a checkpoint's weights and what its metadata says about them.
-pub(crate) fn read(bytes: &[u8]) -> Result<Content<'_>, Problem> {
-    let (file, metadata) = open(bytes, SMALL_HEADER)?;
+pub(crate) fn read(source: &Source) -> Result<Content, Problem> {
+    let header = Header::read(source, SMALL_HEADER)?;
+    let metadata = header.metadata();
     let mut tensors = Vec::new();
-    for (name, view) in file.iter() {
-        let tensor = StoredTensor {
-            name: name.to_string(),
-            element: element_type(view.dtype()),
-            shape: view.shape().to_vec(),
-            strides: contiguous_strides(view.shape()),
-            bytes: view.data(),
-        };
-        tensor.check().map_err(|problem| Problem::damaged(format!("tensor `{name}`"), problem))?;
+    for name in header.tensors.offset_keys() {
+        let Some((dtype, shape, storage)) = header.tensor(&name) else { continue };
+        let (shape, strides) = (shape.to_vec(), contiguous_strides(shape));
+        let tensor = StoredTensor { name, element: element_type(dtype), shape, strides, storage, offset: 0 };
+        tensor.check().map_err(|problem| Problem::damaged(&*tensor.storage.name, problem))?;
         tensors.push(tensor);
     }
     let json = |key: &str| metadata.get(key).and_then(|text| serde_json::from_str::<Value>(text).ok());

@@ -2,9 +2,10 @@
 
 use crate::Value;
 use crate::archive::Archive;
-use crate::content::Content;
+use crate::content::{Content, Kind};
 use crate::error::{Problem, shown};
 use crate::pickle::{self, Node, NodeId, Tree};
+use crate::source::Source;
 use crate::tensor::StoredTensor;
 
 /// Modules inside modules: YOLO11 has nine.
@@ -17,8 +18,9 @@ const DEEPEST_SETTING: usize = 8;
 const LEAST_BUDGET: usize = 1 << 16;
 
 /// Reads a zip archive written by PyTorch 1.6 or newer.
-pub(crate) fn read(bytes: &[u8]) -> Result<Content<'_>, Problem> {
-    let archive = Archive::open(bytes)?;
+pub(crate) fn read(source: &Source) -> Result<Content, Problem> {
+    let directory = Archive::directory(source)?;
+    let archive = Archive::open(source, &directory)?;
     if archive.has("constants.pkl") {
         return Err(Problem::Format {
             problem: "a TorchScript export, which holds a program and not a checkpoint".into(),
@@ -31,20 +33,21 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Content<'_>, Problem> {
             hint: "save it again on a little-endian machine, which almost every machine is",
         });
     }
-    let tree = pickle::read(archive.read("data.pkl")?, budget(bytes.len()))?;
+    let pickled = archive.read("data.pkl")?;
+    let tree = pickle::read(&pickled, budget(source.length()))?;
     Reader { archive, tree }.content()
 }
 
 /// Whether a bare pickle (no archive around it) names code to run; anything else about it is of no interest.
 pub(crate) fn refuse_bare_pickle(bytes: &[u8]) -> Result<(), Problem> {
-    match pickle::read(bytes, budget(bytes.len())) {
+    match pickle::read(bytes, budget(bytes.len() as u64)) {
         Err(refused @ Problem::Refused { .. }) => Err(refused),
         _ => Ok(()),
     }
 }
 
-fn budget(length: usize) -> usize {
-    length.saturating_mul(2).max(LEAST_BUDGET)
+fn budget(length: u64) -> usize {
+    usize::try_from(length).unwrap_or(usize::MAX).saturating_mul(2).max(LEAST_BUDGET)
 }
 
 struct Reader<'a> {
@@ -52,8 +55,8 @@ struct Reader<'a> {
     tree: Tree<'a>,
 }
 
-impl<'a> Reader<'a> {
-    fn content(mut self) -> Result<Content<'a>, Problem> {
+impl Reader<'_> {
+    fn content(mut self) -> Result<Content, Problem> {
         let root = self.tree.root;
         // Validation and best weights use the average (EMA) where there is one.
         let weights = ["ema", "model", "state_dict", "model_state_dict"]
@@ -98,13 +101,13 @@ impl<'a> Reader<'a> {
     }
 
     /// The class of a pickled model and the name of its architecture, fit for a message.
-    fn kind(&self, model: NodeId) -> Option<String> {
+    fn kind(&self, model: NodeId) -> Option<Kind> {
         let tree = &self.tree;
         let Node::Instance(instance) = tree.get(model) else { return None };
         let (_, class) = tree.global(instance.class)?;
         let architecture = tree.field(model, "yaml").and_then(|yaml| tree.field(yaml, "yaml_file"));
-        let architecture = architecture.and_then(|name| tree.text(name)).map(|name| format!(" ({})", shown(name)));
-        Some(shown(class) + &architecture.unwrap_or_default())
+        let description = architecture.and_then(|name| tree.text(name)).map(shown);
+        Some(Kind { class: shown(class), description })
     }
 
     fn is_module(&self, id: NodeId) -> bool {
@@ -116,7 +119,7 @@ impl<'a> Reader<'a> {
         self.tree.entries(id).iter().any(is_tensor)
     }
 
-    fn dict_tensors(&mut self, dict: NodeId) -> Result<Vec<StoredTensor<'a>>, Problem> {
+    fn dict_tensors(&mut self, dict: NodeId) -> Result<Vec<StoredTensor>, Problem> {
         let mut found = Vec::new();
         for index in 0..self.tree.entries(dict).len() {
             let (key, value) = self.tree.entries(dict)[index];
@@ -128,7 +131,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Walks a pickled module as PyTorch's `state_dict()` would: parameters, then buffers that persist, then modules.
-    fn module_tensors(&mut self, module: NodeId) -> Result<Vec<StoredTensor<'a>>, Problem> {
+    fn module_tensors(&mut self, module: NodeId) -> Result<Vec<StoredTensor>, Problem> {
         let mut found = Vec::new();
         let mut waiting = vec![(module, String::new(), 0)];
         while let Some((module, prefix, depth)) = waiting.pop() {
@@ -176,21 +179,21 @@ impl<'a> Reader<'a> {
         Ok(joined)
     }
 
-    /// A tensor with its bytes; none where the value is no tensor, as an absent bias is `None`.
-    fn tensor(&mut self, name: String, value: NodeId) -> Result<Option<StoredTensor<'a>>, Problem> {
+    /// A tensor with the place of its numbers; none where the value is no tensor, as an absent bias is `None`.
+    fn tensor(&mut self, name: String, value: NodeId) -> Result<Option<StoredTensor>, Problem> {
         let Node::Tensor(view) = self.tree.get(value) else { return Ok(None) };
         let view = view.clone();
         let Node::Storage { key, .. } = *self.tree.get(view.storage) else { return Ok(None) };
         self.tree.charge(2 * size_of::<StoredTensor>() + 2 * name.len())?;
         let entry = format!("data/{}", shown(key));
-        let bytes = self.archive.read(&entry)?;
-        let skipped = view.offset.saturating_mul(view.element.size()).min(bytes.len());
+        let storage = self.archive.find(&entry)?;
         let tensor = StoredTensor {
             name,
             element: view.element,
             shape: view.shape,
             strides: view.strides,
-            bytes: &bytes[skipped..],
+            storage,
+            offset: view.offset,
         };
         tensor
             .check()

@@ -5,7 +5,7 @@ mod common;
 use std::path::Path;
 
 use common::{checkpoint, zip, zip_in};
-use yolo11_checkpoint::{Array, Error, State, from_bytes, load, load_state, save_pt, save_safetensors, save_state};
+use yolo11_checkpoint::{Error, StateArray, StateFile, from_bytes, load, save_pt, save_safetensors, save_state};
 
 fn error(bytes: &[u8]) -> Error {
     from_bytes(bytes, Path::new("weights/best.pt")).unwrap_err()
@@ -200,16 +200,14 @@ fn weights_of_another_architecture_name_what_does_not_fit() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("yolov8n.safetensors");
     // The first tensors of another family, under its own names and shapes.
-    let mut other = State::default();
-    for (name, shape) in [
+    let values = vec![0.0; 80 * 80];
+    let arrays = [
         ("model.0.conv.weight", vec![16, 3, 3, 3]),
         ("model.2.cv2.conv.weight", vec![32, 48, 1, 1]),
         ("model.22.cv3.0.2.weight", vec![80, 80, 1, 1]),
-    ] {
-        let values = vec![0.0; shape.iter().product()];
-        other.tensors.insert(name.into(), Array { shape, values });
-    }
-    save_state(&path, &other).unwrap();
+    ]
+    .map(|(name, shape)| StateArray { name: name.into(), values: &values[..shape.iter().product()], shape });
+    save_state(&path, &Default::default(), &arrays).unwrap();
     let error = load(&path).unwrap_err();
     assert!(matches!(error, Error::Architecture { .. }));
     let message = error.to_string();
@@ -235,10 +233,10 @@ fn damaged_safetensors_and_states_are_named() {
     assert!(cut.starts_with("weights/best.pt: safetensors header: ") && cut.contains("\nhint: "), "{cut}");
     assert!(message(&whole[..100]).contains("it is longer than the file: the file is cut short"));
     std::fs::write(&path, &whole[..whole.len() - 1]).unwrap();
-    let error = load_state(&path).unwrap_err().to_string();
+    let error = StateFile::open(&path).err().unwrap().to_string();
     assert!(error.contains("best.safetensors: safetensors header: "), "{error}");
     std::fs::write(&path, b"hello").unwrap();
-    assert!(load_state(&path).unwrap_err().to_string().contains("not a training state"));
+    assert!(StateFile::open(&path).err().unwrap().to_string().contains("not a training state"));
     let absent = load(&folder.path().join("absent.pt")).unwrap_err().to_string();
     assert!(absent.contains("absent.pt: cannot read: ") && absent.ends_with("\nhint: check the path"), "{absent}");
 }

@@ -6,7 +6,7 @@ mod common;
 use std::process::Command;
 
 use common::checkpoint;
-use yolo11_checkpoint::{Error, State, save_pt, save_safetensors, save_state};
+use yolo11_checkpoint::{Error, save_pt, save_safetensors, save_state};
 
 /// Names the folder to write to, in the process whose files may not grow.
 const FOLDER: &str = "YOLO11_TEST_LIMITED_FOLDER";
@@ -55,7 +55,7 @@ fn write_beyond_the_limit(folder: &std::path::Path) {
         );
     }
     // The limit is on size only: a small file is written.
-    save_state(&folder.join("small.safetensors"), &State::default()).unwrap();
+    save_state(&folder.join("small.safetensors"), &Default::default(), &[]).unwrap();
 }
 
 #[test]

@@ -7,7 +7,7 @@ mod counting;
 use std::path::Path;
 
 use common::{Random, checkpoint, shared};
-use yolo11_checkpoint::{from_bytes, save_pt, save_safetensors};
+use yolo11_checkpoint::{Checkpoint, Error, from_bytes, load, save_pt, save_safetensors};
 
 #[global_allocator]
 static ALLOCATOR: counting::Counting = counting::Counting;
@@ -111,6 +111,23 @@ fn survive(original: &[u8], count: usize, seed: u64) -> usize {
         }
     }
     valid
+}
+
+#[test]
+fn a_file_is_neither_read_nor_written_as_a_whole() {
+    type Save = fn(&Path, &Checkpoint) -> Result<(), Error>;
+    let (folder, original) = (tempfile::tempdir().unwrap(), checkpoint(3));
+    for (name, save) in [("best.pt", save_pt as Save), ("best.safetensors", save_safetensors)] {
+        let path = folder.path().join(name);
+        let (saved, writing) = counting::measure(|| save(&path, &original));
+        saved.unwrap();
+        let length = std::fs::metadata(&path).unwrap().len() as usize;
+        let (read, reading) = counting::measure(|| load(&path));
+        assert_eq!(read.unwrap().model, original.model);
+        // The model itself takes as much as the file; beside it there are one tensor and the descriptions of networks.
+        assert!(length > 10_000_000 && reading.peak < length + 4_000_000, "{name}: {} of {length}", reading.peak);
+        assert!(writing.peak < 2_000_000, "{name}: {}", writing.peak);
+    }
 }
 
 #[test]

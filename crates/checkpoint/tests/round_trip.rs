@@ -2,10 +2,12 @@
 
 mod common;
 
+use std::collections::BTreeMap;
+
 use common::{assert_same_bits, checkpoint};
 use half::{bf16, f16};
 use yolo11_checkpoint::{
-    Array, Precision, State, load, load_state, save_pt, save_safetensors, save_safetensors_as, save_state,
+    Precision, StateArray, StateFile, load, save_pt, save_safetensors, save_safetensors_as, save_state,
     save_state_dict, transfer,
 };
 use yolo11_network::{Model, Network, Scale, TensorKind};
@@ -80,27 +82,33 @@ fn half_precisions_round_each_number_once() {
 fn a_training_state_keeps_every_bit() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state.safetensors");
-    let mut state = State::default();
-    state.metadata.insert("epoch".into(), "12".into());
-    state.metadata.insert("config".into(), "lr0: 0.01\nname: \"é\"\n".repeat(2000));
+    let metadata = BTreeMap::from([
+        ("epoch".to_owned(), "12".to_owned()),
+        ("config".to_owned(), "lr0: 0.01\nname: \"é\"\n".repeat(2000)),
+    ]);
     let odd = [0x7fc0_1234u32, 0x7f80_0001, 0xffff_ffff, 0x8000_0000, 1, 0x3f80_0000].map(f32::from_bits);
-    state.tensors.insert("ema/model.0.conv.weight".into(), Array { shape: vec![2, 3], values: odd.to_vec() });
-    state.tensors.insert("step".into(), Array { shape: vec![], values: vec![7.0] });
-    state.tensors.insert("empty".into(), Array { shape: vec![0, 4], values: vec![] });
-    save_state(&path, &state).unwrap();
-    let read = load_state(&path).unwrap();
-    assert_eq!(read.metadata, state.metadata);
-    let bits = |state: &State| -> Vec<(String, Vec<usize>, Vec<u32>)> {
-        let bits = |array: &Array| array.values.iter().map(|value| value.to_bits()).collect();
-        state.tensors.iter().map(|(name, array)| (name.clone(), array.shape.clone(), bits(array))).collect()
-    };
-    assert_eq!(bits(&read), bits(&state));
+    let array = |name: &str, shape: &[usize], values| StateArray { name: name.into(), shape: shape.to_vec(), values };
+    let arrays =
+        [array("ema/model.0.conv.weight", &[2, 3], &odd), array("step", &[], &[7.0]), array("empty", &[0, 4], &[])];
+    save_state(&path, &metadata, &arrays).unwrap();
+    let read = StateFile::open(&path).unwrap();
+    assert_eq!(*read.metadata(), metadata);
+    for array in &arrays {
+        assert_eq!(read.shape(&array.name), Some(&array.shape[..]));
+        let mut values = vec![1.0; array.values.len()];
+        read.read(&array.name, &mut values).unwrap();
+        let bits = |values: &[f32]| -> Vec<u32> { values.iter().map(|value| value.to_bits()).collect() };
+        assert_eq!(bits(&values), bits(array.values));
+    }
+    let error = |name: &str, count: usize| read.read(name, &mut vec![0.0; count]).unwrap_err().to_string();
+    assert!(error("absent", 1).contains("state.safetensors: tensor `absent`: it is missing"), "{}", error("absent", 1));
+    let other = error("ema/model.0.conv.weight", 5);
+    assert!(other.contains("tensor `ema/model.0.conv.weight`: its shape is [2, 3] where 5 values were"), "{other}");
     // The format's own library agrees.
     let bytes = std::fs::read(&path).unwrap();
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     assert_eq!(file.tensor("ema/model.0.conv.weight").unwrap().shape(), [2, 3]);
-    state.tensors.insert("wrong".into(), Array { shape: vec![2], values: vec![1.0] });
-    let error = save_state(&path, &state).unwrap_err().to_string();
+    let error = save_state(&path, &metadata, &[array("wrong", &[2], &[1.0])]).unwrap_err().to_string();
     assert!(error.ends_with("state.safetensors: tensor `wrong` has shape [2] and 1 values"), "{error}");
     assert_eq!(std::fs::read(&path).unwrap(), bytes);
 }

@@ -117,11 +117,13 @@ fn what_pytorch_writes_in_other_ways_is_read() {
     for (name, part) in [
         ("legacy.pt", "written in PyTorch's old format (before 1.6)"),
         ("yolov8n.pt", "these are not the weights of a YOLO11 detector: "),
-        ("yolov8n_module.pt", "`model.12.cv1.bn.bias` was not expected"),
-        ("yolov8n_module.pt", "yolov8n_module.pt: it holds a DetectionModel (yolov8n.yaml): these are not the weights"),
+        (
+            "yolov8n_module.pt",
+            "yolov8n_module.pt: it holds a DetectionModel (yolov8n.yaml), a model of another family than YOLO11\nhint: ",
+        ),
         (
             "segmentation.pt",
-            "segmentation.pt: it holds a SegmentationModel (yolo11n-seg.yaml): these are not the weights",
+            "segmentation.pt: it holds a SegmentationModel (yolo11n-seg.yaml), a model for segmentation, where",
         ),
         ("fused.pt", "multiplied into the convolutions (fused)"),
         ("evil.pt", "the file names code to run (`posix.system`); it was refused and nothing was executed"),

@@ -96,7 +96,7 @@ fn make(folder: &Path, seed: u64) -> Result<(), Error> {
     }
     let names: String = NAMES.iter().enumerate().map(|(class, name)| format!("  {class}: {name}\n")).collect();
     let text = format!(
-        "# Drawn by yolo11 from seed {seed}: bottles, coins and leaves among clutter.\npath: .\ntrain: images/train\n\
+        "# Drawn by yolo11 from seed {seed}: bottles, coins and leaves among clutter.\ntrain: images/train\n\
          val: images/val\nnames:\n{names}"
     );
     write_file(&folder.join(DESCRIPTION), text.as_bytes())

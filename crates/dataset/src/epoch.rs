@@ -221,8 +221,7 @@ impl Work {
             };
             let mut random = self.shared.random(&self.plan, position);
             let (index, labels) = composer.compose(index, &mut random, out, scratch)?;
-            let original = store.split.images[index].size;
-            return Ok(Some((Sample { index, original, ratio: 1.0, pad: [0.0; 2] }, labels)));
+            return Ok(Some((Sample { index, place: None }, labels)));
         }
         let settings = &self.shared.settings;
         // In training (shuffled) a batch keeps its size; in evaluation no picture may count twice.
@@ -233,7 +232,7 @@ impl Work {
             (index, picture)
         };
         let original = store.split.images[index].size;
-        let place = Letterbox::new(original, shape, settings.size, settings.scale_up);
+        let place = Letterbox::of_batch(original, shape, settings.size, settings.scale_up);
         if picture.size() != place.scaled {
             // The file changed since the scan.
             let path = store.split.images[index].path.clone();
@@ -243,8 +242,7 @@ impl Work {
         paste(&picture, &place, shape, out);
         let moved = |label: &Label| Label { class: label.class, bbox: place.place(label.bbox, shape) };
         let labels = store.labels(index).iter().map(moved).collect();
-        let pad = place.pad.map(|pad| pad as f32);
-        Ok(Some((Sample { index, original, ratio: place.ratio, pad }, labels)))
+        Ok(Some((Sample { index, place: Some(place) }, labels)))
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use yolo11_detection::Target;
 
 use crate::epoch::EpochIter;
-use crate::letterbox::batch_shape;
+use crate::letterbox::{Letterbox, batch_shape};
 use crate::random::Random;
 use crate::store::{Store, lock};
 use crate::{Augmentation, Error, Finding, Split};
@@ -146,22 +146,8 @@ pub struct Batch {
 pub struct Sample {
     /// Position in [`Split::images`]; of a mosaic its first picture.
     pub index: usize,
-    /// `[height, width]` of the original.
-    pub original: [usize; 2],
-    /// Pixels of the input for one of the original; 1 where augmented.
-    pub ratio: f32,
-    /// Pixels left of the picture and above it; 0 where augmented.
-    pub pad: [f32; 2],
-}
-
-impl Sample {
-    /// A box `[x1, y1, x2, y2]` of the input in pixels of the original picture, clipped to it. Not for augmented samples.
-    pub fn to_original(&self, bbox: [f32; 4]) -> [f32; 4] {
-        let [height, width] = self.original.map(|side| side as f32);
-        let x = |value: f32| ((value - self.pad[0]) / self.ratio).clamp(0.0, width);
-        let y = |value: f32| ((value - self.pad[1]) / self.ratio).clamp(0.0, height);
-        [x(bbox[0]), y(bbox[1]), x(bbox[2]), y(bbox[3])]
-    }
+    /// How it lies in the input; none where it was augmented.
+    pub place: Option<Letterbox>,
 }
 
 /// Makes batches of a split, ahead on its own threads. Bits depend on split, settings and epoch only: not on the number of

@@ -158,16 +158,16 @@ impl Store {
             Error::Read { source, .. } => format!("cannot be read: {source}"),
             other => other.to_string(),
         })?;
-        let scaled = Letterbox::new(picture.size(), [self.size; 2], self.size, self.scale_up).scaled;
+        let scaled = Letterbox::of_batch(picture.size(), [self.size; 2], self.size, self.scale_up).scaled;
         Ok(resize(&picture, scaled).unwrap_or(picture))
     }
 
-    /// A name that changes with the picture's place, time, length and with the size: an old file is never taken.
+    /// A name that changes with the picture's place, time, length, with the size and how it is rounded: an old file is never taken.
     fn cache_file(&self, folder: &Path, path: &Path) -> Option<PathBuf> {
         let metadata = fs::metadata(path).ok()?;
         let modified = metadata.modified().ok()?.duration_since(UNIX_EPOCH).ok()?.as_nanos();
         let whole = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
-        let key = format!("{}|{modified}|{}|{}|{}", whole.display(), metadata.len(), self.size, self.scale_up);
+        let key = format!("{}|{modified}|{}|{}|{}|up", whole.display(), metadata.len(), self.size, self.scale_up);
         let stem = path.file_stem()?.to_string_lossy();
         let stem: String = stem.chars().filter(|character| character.is_ascii_alphanumeric()).take(40).collect();
         Some(folder.join(format!("{stem}-{:016x}.rgb", hash(key.as_bytes()))))

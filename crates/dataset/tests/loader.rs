@@ -339,18 +339,19 @@ fn evaluation_batches_are_rectangular_and_boxes_map_back() {
         check_boxes(batch, true, "evaluation");
         for (image, sample) in batch.samples.iter().enumerate() {
             let entry = &split.images[sample.index];
-            assert_eq!(sample.original, entry.size);
-            assert_eq!(sample.ratio, 160.0 / entry.size[0].max(entry.size[1]) as f32);
+            let place = sample.place.unwrap();
+            assert_eq!(place.original, entry.size);
+            assert_eq!(place.scaled.iter().max(), Some(&160));
             let [height, width] = entry.size.map(|side| side as f32);
             for ((_, corners), label) in boxes(batch, image).iter().zip(&entry.labels) {
                 let [cx, cy, w, h] = label.bbox;
                 let expected =
                     [(cx - w / 2.0) * width, (cy - h / 2.0) * height, (cx + w / 2.0) * width, (cy + h / 2.0) * height];
-                for (value, expected) in sample.to_original(*corners).iter().zip(expected) {
-                    assert!((value - expected).abs() < 0.7, "{value} {expected}");
+                for (value, expected) in place.to_original(*corners).iter().zip(expected) {
+                    assert!((value - expected).abs() < 0.01, "{value} {expected}");
                 }
             }
-            if sample.pad[1] >= 1.0 {
+            if place.pad[1] >= 1 {
                 let start = image * batch.size[0] * batch.size[1] * 3;
                 assert_eq!(batch.images[start..start + 3], [FILL; 3]);
             }

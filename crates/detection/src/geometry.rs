@@ -1,4 +1,4 @@
-//! Boxes: conversions, overlap, and the way back from a letterboxed input to the original picture.
+//! Boxes: conversions and overlap.
 //!
 //! Boxes are `[f32; 4]`, either corners `x1 y1 x2 y2` or centre and size `cx cy w h`; a function's name or text says which.
 
@@ -100,44 +100,6 @@ pub fn ciou_with_gradient(a: [f32; 4], b: [f32; 4]) -> (f32, [f32; 4]) {
     (value, gradient)
 }
 
-/// How a picture was fitted into the network's input: scaled, then padded.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Letterbox {
-    /// Input pixels for one pixel of the original, across and down.
-    pub scale: [f32; 2],
-    /// Pixels of padding left and above.
-    pub pad: [f32; 2],
-    /// Original picture `[height, width]` in pixels.
-    pub original: [usize; 2],
-}
-
-impl Letterbox {
-    /// The letterbox that fits a picture of `original` into an input of `size` (both `[height, width]`): one scale for
-    /// both sides, the scaled picture rounded to whole pixels and centred, an odd pixel of padding going right and below.
-    pub fn fit(original: [usize; 2], size: [usize; 2]) -> Self {
-        let scale = (size[0] as f64 / original[0] as f64).min(size[1] as f64 / original[1] as f64);
-        let before = |side: usize| {
-            let spare = size[side] as f64 - (original[side] as f64 * scale).round();
-            (spare / 2.0 - 0.1).round() as f32
-        };
-        Self { scale: [scale as f32; 2], pad: [before(1), before(0)], original }
-    }
-
-    /// A box in pixels of the original, clipped to it, from one in pixels of the network input; both by corners.
-    pub fn to_original(&self, bbox: [f32; 4]) -> [f32; 4] {
-        let limits = [self.original[1] as f32, self.original[0] as f32];
-        std::array::from_fn(|i| {
-            let side = i % 2;
-            ((bbox[i] - self.pad[side]) / self.scale[side]).clamp(0.0, limits[side])
-        })
-    }
-
-    /// A box in pixels of the network input from one in pixels of the original; both by corners.
-    pub fn to_input(&self, bbox: [f32; 4]) -> [f32; 4] {
-        std::array::from_fn(|i| bbox[i] * self.scale[i % 2] + self.pad[i % 2])
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -189,25 +151,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn letterbox_goes_there_and_back() {
-        // 480 x 640 into 640 x 640: scale 1, 80 pixels above.
-        let letterbox = Letterbox::fit([480, 640], [640, 640]);
-        assert_eq!(letterbox, Letterbox { scale: [1.0, 1.0], pad: [0.0, 80.0], original: [480, 640] });
-        assert_eq!(letterbox.to_original([-5.0, 70.0, 650.0, 180.0]), [0.0, 0.0, 640.0, 100.0]);
-        assert_eq!(letterbox.to_input([1.0, 2.0, 3.0, 4.0]), [1.0, 82.0, 3.0, 84.0]);
-        // 1080 x 810 into 640 x 480: exact; 101 x 300 into 128 x 160: 54 rows of picture, 37 of padding above.
-        assert_eq!(Letterbox::fit([1080, 810], [640, 480]).pad, [0.0, 0.0]);
-        let letterbox = Letterbox::fit([101, 300], [128, 160]);
-        assert_eq!(letterbox.pad, [0.0, 37.0]);
-        let back = letterbox.to_original(letterbox.to_input([10.0, 20.0, 200.0, 90.0]));
-        for (found, expected) in back.iter().zip([10.0, 20.0, 200.0, 90.0]) {
-            assert!((found - expected).abs() < 1e-4);
-        }
-        // An odd row of padding goes below.
-        assert_eq!(Letterbox::fit([95, 160], [128, 160]).pad, [0.0, 16.0]);
-    }
-
     fn bbox() -> impl Strategy<Value = [f32; 4]> {
         (-500.0f32..500.0, -500.0f32..500.0, 1.0f32..400.0, 1.0f32..400.0).prop_map(|(x, y, w, h)| [x, y, x + w, y + h])
     }
@@ -238,25 +181,6 @@ mod tests {
             for (back, kept) in xywh_to_xyxy(xyxy_to_xywh(a)).iter().zip(a) {
                 prop_assert!((back - kept).abs() < 1e-3);
             }
-        }
-
-        #[test]
-        fn a_letterboxed_box_comes_back(
-            height in 20usize..3000, width in 20usize..3000, rows in 1usize..30, columns in 1usize..30,
-            share in prop::array::uniform4(0.0f32..1.0)
-        ) {
-            let letterbox = Letterbox::fit([height, width], [rows * 32, columns * 32]);
-            let limits = [width as f32, height as f32];
-            let inside: [f32; 4] = std::array::from_fn(|i| share[i] * limits[i % 2]);
-            let input = letterbox.to_input(inside);
-            let size = [columns as f32 * 32.0, rows as f32 * 32.0];
-            for i in 0..4 {
-                // Within the input, but for the rounding of the scaled picture to whole pixels.
-                prop_assert!(input[i] > -1.0 && input[i] < size[i % 2] + 1.0);
-                prop_assert!((letterbox.to_original(input)[i] - inside[i]).abs() < 1e-3 * limits[i % 2]);
-            }
-            let all = letterbox.to_original([-1e6, -1e6, 1e6, 1e6]);
-            prop_assert_eq!(all, [0.0, 0.0, limits[0], limits[1]]);
         }
     }
 }

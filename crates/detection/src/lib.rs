@@ -1,8 +1,8 @@
 //! Boxes, task-aligned assignment, loss and its gradient, decoding, suppression, COCO metrics.
 //!
 //! Slices in, slices out: this crate knows no network and no files. A training step goes [`Heads`] and [`Target`]s →
-//! [`LossWorkspace::compute`] → loss and gradients; an image to look at goes [`Heads`] → [`detect`] → [`Detection`]s →
-//! [`geometry::Letterbox::to_original`]; an epoch's validation collects them in [`detection_metrics::DetectionMetrics`].
+//! [`LossWorkspace::compute`] → loss and gradients; an image to look at goes [`Heads`] → [`detect`] → [`Detection`]s in
+//! pixels of the input; an epoch's validation collects them in [`detection_metrics::DetectionMetrics`].
 
 pub mod anchors;
 mod arithmetic;
@@ -17,7 +17,6 @@ pub mod nms;
 pub use coco_metrics::{CocoDetection, CocoEvaluator, CocoMetrics, CocoTruth};
 pub use detection_metrics::{DetectionMetrics, DetectionSummary, TrueBox};
 pub use error::Error;
-pub use geometry::Letterbox;
 pub use loss::{Gains, Loss, LossWorkspace};
 pub use nms::{Detection, NmsSettings, detect};
 

@@ -16,7 +16,7 @@ mod training;
 
 pub use ema::{Ema, EmaSettings};
 pub use inference::{ConvolutionRanges, InferenceSession};
-pub use optimiser::{Optimiser, OptimiserKind, OptimiserSettings, Rates, RestoreError, StepReport};
+pub use optimiser::{Optimiser, OptimiserKind, OptimiserSettings, Rates, StepReport};
 pub use training::TrainingSession;
 
 /// What the engine cannot do with what it was given.

@@ -98,27 +98,6 @@ pub struct StepReport {
     pub gradient_norm: f64,
 }
 
-/// A saved state does not belong to this optimiser.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RestoreError {
-    /// An array is missing.
-    #[error("the optimiser's state has no array `{name}`")]
-    Missing {
-        /// Its name.
-        name: String,
-    },
-    /// An array has another length than its parameter.
-    #[error("the optimiser's array `{name}` holds {given} values where the parameter has {wanted}")]
-    Length {
-        /// Its name.
-        name: String,
-        /// Its length.
-        given: usize,
-        /// The parameter's length.
-        wanted: usize,
-    },
-}
-
 /// An optimiser for the parameters of one network, with its moments.
 #[derive(Clone, Debug)]
 pub struct Optimiser {
@@ -219,22 +198,12 @@ impl Optimiser {
         })
     }
 
-    /// Takes over a state: `find` gives an array by the name that [`Optimiser::state`] uses.
-    pub fn restore<'a>(
-        &mut self,
-        steps: u64,
-        mut find: impl FnMut(&str) -> Option<&'a [f32]>,
-    ) -> Result<(), RestoreError> {
+    /// Takes over a state: `read` fills an array, known by the name that [`Optimiser::state`] gives it. After an error of `read` some
+    /// arrays are filled and others are not.
+    pub fn restore<E>(&mut self, steps: u64, mut read: impl FnMut(&str, &mut [f32]) -> Result<(), E>) -> Result<(), E> {
         for (moment, arrays) in self.kind.moments().iter().zip(&mut self.moments) {
             for ((_, _, parameter), array) in self.parameters.iter().zip(arrays) {
-                let name = format!("{moment}.{parameter}");
-                let Some(saved) = find(&name) else {
-                    return Err(RestoreError::Missing { name });
-                };
-                if saved.len() != array.len() {
-                    return Err(RestoreError::Length { name, given: saved.len(), wanted: array.len() });
-                }
-                array.copy_from_slice(saved);
+                read(&format!("{moment}.{parameter}"), array)?;
             }
         }
         self.steps = steps;
@@ -415,14 +384,18 @@ mod tests {
         let saved: Vec<(String, Vec<f32>)> = optimiser.state().map(|(name, array)| (name, array.to_vec())).collect();
         assert!(saved.iter().any(|(name, _)| name == "exp_avg_sq.model.0.bn.bias"));
         let mut other = make();
-        let find = |name: &str| saved.iter().find(|(saved, _)| saved == name).map(|(_, array)| array.as_slice());
-        other.restore(optimiser.steps(), find).unwrap();
+        let read = |name: &str, values: &mut [f32]| {
+            let (_, array) = saved.iter().find(|(saved, _)| saved == name).ok_or_else(|| name.to_owned())?;
+            values.copy_from_slice(array);
+            Ok::<(), String>(())
+        };
+        other.restore(optimiser.steps(), read).unwrap();
         let mut twin = model.clone();
         optimiser.step(&mut model, &gradients, &RATES);
         other.step(&mut twin, &gradients, &RATES);
         assert_eq!(model, twin);
-        let missing = make().restore(1, |_| None).unwrap_err();
-        assert_eq!(missing.to_string(), "the optimiser's state has no array `exp_avg.model.0.bn.weight`");
+        let missing = make().restore(1, |name, _| Err(name.to_owned())).unwrap_err();
+        assert_eq!(missing, "exp_avg.model.0.bn.weight");
     }
 
     #[test]

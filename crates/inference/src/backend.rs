@@ -20,12 +20,26 @@ pub trait Backend: Send {
         None
     }
 
+    /// What the last run took, where the model runs in a process of its own.
+    fn last_run(&self) -> Option<LastRun> {
+        None
+    }
+
     /// Predictions for pictures `[image, height, width, 3]` of RGB bytes; `size` is `[height, width]`, multiples of the model's
     /// stride. Any number of pictures is taken; a model of a fixed batch is run as often as they need.
     ///
     /// # Errors
     /// The model takes another size ([`ModelInfo::fixed_size`]), or the runtime fails.
     fn run(&mut self, pictures: &[u8], size: [usize; 2]) -> Result<Predictions<'_>, Error>;
+}
+
+/// What a run took in a process of its own.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LastRun {
+    /// Seconds, without what bringing pictures there takes.
+    pub seconds: f64,
+    /// Most bytes of memory that the process has used so far, where the system tells.
+    pub peak_memory: Option<u64>,
 }
 
 /// What a model is, as far as those who use it must know.

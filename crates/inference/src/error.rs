@@ -56,8 +56,12 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether settings are wrong, and not a file.
-    pub fn is_setup(&self) -> bool {
-        matches!(self, Error::Setup { .. } | Error::Input { .. })
+    /// Whether what was given is at fault, a setting or a file, and not what was to run it.
+    pub fn is_input(&self) -> bool {
+        match self {
+            Error::Checkpoint(error) => error.is_input(),
+            Error::Read { .. } | Error::Malformed { .. } | Error::Input { .. } | Error::Setup { .. } => true,
+            Error::Engine(_) | Error::Run { .. } => false,
+        }
     }
 }

@@ -15,7 +15,7 @@ mod python;
 mod rust;
 mod tiles;
 
-pub use backend::{Backend, ModelInfo, Predictions};
+pub use backend::{Backend, LastRun, ModelInfo, Predictions};
 pub use error::Error;
 pub use native::Native;
 pub use open::{BackendKind, ENDINGS, OpenOptions, inspect, onnxruntime_is_installed, open};

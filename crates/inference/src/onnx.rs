@@ -8,7 +8,7 @@ use std::path::Path;
 
 use yolo11_detection::{Detection, Heads};
 
-use crate::{Backend, Error, ModelInfo, Predictions};
+use crate::{Backend, Error, LastRun, ModelInfo, Predictions};
 use file::Description;
 
 /// Bins of a box's side in the raw head.
@@ -26,6 +26,11 @@ pub(crate) trait Runtime: Send {
 
     /// All outputs in the file's order for an input `[batch, 3, height, width]`.
     fn run(&mut self, input: &[f32], shape: [usize; 4]) -> Result<Vec<Output>, String>;
+
+    /// What that took, where it runs in a process of its own.
+    fn last_run(&self) -> Option<LastRun> {
+        None
+    }
 }
 
 /// A model in an ONNX file.
@@ -259,6 +264,10 @@ impl<R: Runtime> Backend for Onnx<R> {
 
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn last_run(&self) -> Option<LastRun> {
+        self.runtime.last_run()
     }
 
     fn run(&mut self, pictures: &[u8], size: [usize; 2]) -> Result<Predictions<'_>, Error> {

@@ -52,7 +52,6 @@ pub struct Predictor {
 struct View {
     picture: usize,
     rectangle: Rectangle,
-    size: [usize; 2],
     shape: [usize; 2],
     pixels: Vec<u8>,
     place: Letterbox,
@@ -141,7 +140,7 @@ impl View {
     /// A detection of this view in pixels of its picture.
     fn piece(&self, mut detection: Detection, pictures: &[&Picture]) -> Piece {
         let [left, top, ..] = self.rectangle.map(|side| side as f32);
-        let [x1, y1, x2, y2] = self.place.to_original(detection.bbox, self.size);
+        let [x1, y1, x2, y2] = self.place.to_original(detection.bbox);
         detection.bbox = [x1 + left, y1 + top, x2 + left, y2 + top];
         Piece::new(detection, self.rectangle, pictures[self.picture].size())
     }
@@ -160,14 +159,14 @@ fn view(picture: &Picture, index: usize, rectangle: Rectangle, size: usize, mode
     let picture = part.as_ref().unwrap_or(picture);
     let shape = input_shape(picture.size(), size, model);
     let (pixels, place) = letterbox(picture, shape, true);
-    View { picture: index, rectangle, size: picture.size(), shape, pixels, place }
+    View { picture: index, rectangle, shape, pixels, place }
 }
 
 /// The smallest input in multiples of the stride that holds the picture with its long side at `size`; the model's own where it
 /// takes no other.
 fn input_shape(original: [usize; 2], size: usize, model: &ModelInfo) -> [usize; 2] {
     let fitting = |side: usize| side.div_ceil(model.stride).max(1) * model.stride;
-    model.fixed_size.unwrap_or_else(|| Letterbox::new(original, [size; 2], size, true).scaled.map(fitting))
+    model.fixed_size.unwrap_or_else(|| Letterbox::new(original, [size; 2], true).scaled.map(fitting))
 }
 
 #[cfg(test)]

@@ -1,15 +1,28 @@
 """Runs an exported file with the program it is for, on images that come in on stdin.
 
-Arguments: format, path. Says on stdout, a line of JSON, what runs it. Then, for each batch: a line of JSON with the shape
-[batch, 3, height, width] and the float32 values come in; for all outputs a line with their shapes and then their float32 values go out.
+Arguments: format, path, threads. Says on stdout, a line of JSON, what runs it. Then, for each batch: a line of JSON with the shape
+[batch, 3, height, width] and the float32 values come in; out go a line with the shapes of all outputs, the seconds it took and the most
+bytes of memory this process has used, and then the outputs' float32 values.
 Leaves with 3 where the program is not installed.
 """
 
 import json
 import os
 import sys
+import time
 
 format, path = sys.argv[1:3]
+threads = int(sys.argv[3])
+
+
+def memory():
+    try:
+        import resource
+    except ImportError:
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
 # What libraries print goes to stderr.
 out = os.fdopen(os.dup(1), "wb")
 os.dup2(2, 1)
@@ -20,6 +33,7 @@ try:
     if format == "torchscript":
         import torch
 
+        torch.set_num_threads(threads)
         module = torch.jit.load(path)
         name = "PyTorch " + torch.__version__
 
@@ -33,13 +47,15 @@ try:
 
         file = next(os.path.join(path, file) for file in os.listdir(path) if file.endswith(".xml"))
         # Otherwise the CPU plug-in computes in bfloat16 where the processor has it.
-        model = openvino.Core().compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        hints = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
+        model = openvino.Core().compile_model(file, "CPU", hints)
         name = "OpenVINO " + openvino.__version__.split("-")[0]
         run = lambda images: [output.copy() for output in model(images).values()]
     elif format == "ncnn":
         import ncnn
 
         network = ncnn.Net()
+        network.opt.num_threads = threads
         if network.load_param(os.path.join(path, "model.ncnn.param")) or network.load_model(
             os.path.join(path, "model.ncnn.bin")
         ):
@@ -60,7 +76,7 @@ try:
         from ai_edge_litert.interpreter import Interpreter
         from importlib.metadata import version
 
-        interpreter = Interpreter(path)
+        interpreter = Interpreter(path, num_threads=threads)
         interpreter.allocate_tensors()
         name = "LiteRT " + version("ai-edge-litert")
         taken = interpreter.get_input_details()[0]
@@ -85,8 +101,11 @@ out.flush()
 while line := sys.stdin.buffer.readline():
     shape = json.loads(line)
     images = numpy.frombuffer(sys.stdin.buffer.read(4 * int(numpy.prod(shape))), numpy.float32).reshape(shape).copy()
+    begun = time.perf_counter()
     outputs = run(images)
-    out.write(json.dumps([list(output.shape) for output in outputs]).encode() + b"\n")
+    seconds = time.perf_counter() - begun
+    about = {"shapes": [list(output.shape) for output in outputs], "seconds": seconds, "memory": memory()}
+    out.write(json.dumps(about).encode() + b"\n")
     for output in outputs:
         out.write(numpy.ascontiguousarray(output, numpy.float32).tobytes())
     out.flush()

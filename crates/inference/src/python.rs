@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use serde_json::Value;
 
 use crate::onnx::{Onnx, Output, Runtime};
-use crate::{Backend, Error, ModelInfo};
+use crate::{Backend, Error, LastRun, ModelInfo};
 
 const SCRIPT: &str = include_str!("python.py");
 /// The script leaves with this where the program is not installed.
@@ -16,13 +16,18 @@ const NOT_INSTALLED: i32 = 3;
 const MOST_VALUES: usize = 1 << 30;
 
 /// Opens a file of the format `torchscript`, `openvino`, `ncnn` or `tflite` in `python`; none where that is missing or lacks the
-/// program. `info` says what the file is.
+/// program. `info` says what the file is, `threads` on how many it runs.
 ///
 /// # Errors
 /// The program is there and cannot run the file.
-pub fn open_in_python(python: &Path, format: &str, info: ModelInfo) -> Result<Option<Box<dyn Backend>>, Error> {
+pub fn open_in_python(
+    python: &Path,
+    format: &str,
+    info: ModelInfo,
+    threads: usize,
+) -> Result<Option<Box<dyn Backend>>, Error> {
     let failed = |reason| Error::Run { path: info.path.clone(), backend: Python::NAME, reason };
-    match Python::start(python, format, &info.path).map_err(failed)? {
+    match Python::start(python, format, &info.path, threads).map_err(failed)? {
         Some((runtime, name)) => Ok(Some(Box::new(Onnx::new(runtime, info, name)?))),
         None => Ok(None),
     }
@@ -33,21 +38,23 @@ struct Python {
     child: Child,
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
+    last_run: Option<LastRun>,
 }
 
 impl Python {
     /// With what runs the file and its version.
-    fn start(python: &Path, format: &str, path: &Path) -> Result<Option<(Python, String)>, String> {
+    fn start(python: &Path, format: &str, path: &Path, threads: usize) -> Result<Option<(Python, String)>, String> {
         let started = Command::new(python)
             .args(["-c", SCRIPT, format])
             .arg(path)
+            .arg(threads.max(1).to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn();
         let Ok(mut child) = started else { return Ok(None) };
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else { return Ok(None) };
-        let mut python = Python { child, input: Some(input), output: BufReader::new(output) };
+        let mut python = Python { child, input: Some(input), output: BufReader::new(output), last_run: None };
         let mut line = String::new();
         let about: Option<Value> = match python.output.read_line(&mut line) {
             Ok(_) => serde_json::from_str(&line).ok(),
@@ -71,7 +78,10 @@ impl Python {
         input.flush()?;
         let mut line = String::new();
         self.output.read_line(&mut line)?;
-        let shapes: Vec<Vec<usize>> = serde_json::from_str(&line)?;
+        let about: Value = serde_json::from_str(&line)?;
+        self.last_run =
+            about["seconds"].as_f64().map(|seconds| LastRun { seconds, peak_memory: about["memory"].as_u64() });
+        let shapes: Vec<Vec<usize>> = serde_json::from_value(about["shapes"].clone())?;
         let mut outputs = Vec::new();
         for shape in shapes {
             let count = shape.iter().try_fold(1usize, |count, size| count.checked_mul(*size));
@@ -99,6 +109,10 @@ impl Runtime for Python {
 
     fn run(&mut self, input: &[f32], shape: [usize; 4]) -> Result<Vec<Output>, String> {
         self.exchange(input, shape).map_err(|error| format!("{} ({error})", self.last_words()))
+    }
+
+    fn last_run(&self) -> Option<LastRun> {
+        self.last_run
     }
 }
 

@@ -39,6 +39,16 @@ impl Model {
         Model { network: network.clone(), tensors }
     }
 
+    /// A model to be filled: all zeros, but for the head's constants.
+    pub fn zeros(network: &Network) -> Model {
+        let values = |kind, count| match kind {
+            TensorKind::DflWeight => (0..BINS).map(|bin| bin as f32).collect(),
+            _ => vec![0.0; count],
+        };
+        let tensors = network.tensors().iter().map(|spec| values(spec.kind, spec.elements())).collect();
+        Model { network: network.clone(), tensors }
+    }
+
     /// The network.
     pub fn network(&self) -> &Network {
         &self.network

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use yolo11_config::{Batch, ModelSource, Settings};
+use yolo11_config::{ModelSource, Settings};
 use yolo11_detection::{Gains, Heads, LossWorkspace, Target};
 use yolo11_engine::{Ema, EmaSettings, Gradients, Optimiser, OptimiserKind, OptimiserSettings, Rates, TrainingSession};
 use yolo11_inference::{Backend, ModelInfo, Native};
@@ -14,12 +14,11 @@ use yolo11_network::{Model, Network};
 
 use crate::event::Announcer;
 use crate::observers::Progress;
+use crate::val::batch_size;
 use crate::{Error, compute, data, weights};
 
 /// Steps before the clock counts.
 const WARM_UP: usize = 2;
-/// Batch where the settings leave it to the memory.
-const AUTOMATIC_BATCH: usize = 16;
 /// Objects on each picture of the training benchmark.
 const OBJECTS: usize = 8;
 
@@ -110,10 +109,7 @@ pub struct BenchmarkReport {
 
 /// Measures `repeats` steps.
 pub fn benchmark(settings: &Settings, subject: Subject, repeats: usize) -> Result<BenchmarkReport, Error> {
-    let batch = match settings.batch {
-        Batch::Images(batch) => batch,
-        Batch::Automatic => AUTOMATIC_BATCH,
-    };
+    let batch = batch_size(settings);
     let repeats = repeats.max(1);
     let Measured { model, backend, timings, planned_memory } =
         compute::pool(settings.threads)?.install(|| match subject {

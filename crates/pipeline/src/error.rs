@@ -121,12 +121,14 @@ pub enum Error {
 }
 
 impl Error {
-    /// The process's exit code: 3 for data and settings, 130 for a stop by the user, 1 for the rest. (2, wrong usage, is the
+    /// The process's exit code: 3 for data, files that were given, and settings, 130 for a stop by the user, 1 for the rest. (2, wrong usage, is the
     /// command line's own.)
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Config(_) | Error::Dataset(_) | Error::Export(_) | Error::Setup { .. } => 3,
-            Error::Inference(error) if error.is_setup() => 3,
+            Error::Checkpoint(error) if error.is_input() => 3,
+            Error::Inference(error) if error.is_input() => 3,
+            Error::Read { .. } | Error::Video { .. } => 3,
             Error::Version(yolo11_versioning::Error::Malformed { .. } | yolo11_versioning::Error::Refused { .. }) => 3,
             Error::Interrupted { .. } | Error::Version(yolo11_versioning::Error::Stopped) => 130,
             _ => 1,

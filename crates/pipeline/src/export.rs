@@ -93,7 +93,11 @@ fn write(settings: &Settings) -> Result<ExportReport, Error> {
     let path = settings.file.clone().unwrap_or_else(|| beside(&loaded.path, settings.format));
     let target = Target::write(&path, &content(settings.format, &loaded, &options, &path)?)?;
     let (mut verification, mut cost, mut advice) = (None, None, None);
-    match open(settings, &loaded, &options, &target)? {
+    let opened = open(settings, &loaded, &options, target.temporary()).map_err(|error| Error::Verification {
+        path: path.clone(),
+        reason: error.to_string().replace(&target.temporary().display().to_string(), "the file"),
+    })?;
+    match opened {
         Some(mut backend) => {
             let cases = Cases::gather(settings, options.size, &mut announcer)?;
             let found = cases.compare(&loaded, &options, backend.as_mut())?;
@@ -156,7 +160,11 @@ fn content(
 }
 
 /// Pictures that show which values occur, and what 8 bits cost.
-fn validation_split(settings: &Settings, loaded: &Loaded, announcer: &mut Announcer) -> Result<Arc<Split>, Error> {
+pub(crate) fn validation_split(
+    settings: &Settings,
+    loaded: &Loaded,
+    announcer: &mut Announcer,
+) -> Result<Arc<Split>, Error> {
     if settings.data.is_none() {
         return Err(Error::Setup {
             message: "int8=true needs pictures that show which values occur".into(),
@@ -184,13 +192,8 @@ fn open(
     settings: &Settings,
     loaded: &Loaded,
     options: &ExportOptions,
-    target: &Target,
-) -> Result<Option<Box<dyn Backend>>, Error> {
-    let path = target.temporary();
-    let refused = |error: yolo11_inference::Error| Error::Verification {
-        path: target.path().to_owned(),
-        reason: error.to_string().replace(&path.display().to_string(), "the file"),
-    };
+    path: &Path,
+) -> Result<Option<Box<dyn Backend>>, yolo11_inference::Error> {
     if settings.format == ExportFormat::Onnx {
         let with = weights::open_options(settings, options.batch);
         return match yolo11_inference::open(path, &with) {
@@ -199,7 +202,7 @@ fn open(
             Err(_) if !onnxruntime_is_installed(with.library.as_deref()) && with.backend == BackendKind::Auto => {
                 Ok(None)
             }
-            Err(error) => Err(refused(error)),
+            Err(error) => Err(error),
         };
     }
     let info = ModelInfo {
@@ -211,10 +214,20 @@ fn open(
         fixed_batch: (!options.dynamic).then_some(options.batch),
     };
     let python = settings.python.clone().unwrap_or_else(|| "python3".into());
-    yolo11_inference::open_in_python(&python, settings.format.name(), info).map_err(refused)
+    yolo11_inference::open_in_python(&python, settings.format.name(), info, settings.threads)
 }
 
-fn how_to_verify(format: ExportFormat) -> String {
+/// What runs a file that was written with these settings, in the runtime that its format is for; none where that is not at hand.
+pub(crate) fn open_written(
+    settings: &Settings,
+    loaded: &Loaded,
+    path: &Path,
+) -> Result<Option<Box<dyn Backend>>, yolo11_inference::Error> {
+    open(settings, loaded, &options(settings, loaded, Precision::Float32), path)
+}
+
+/// What brings the runtime of a format, and how it is named then.
+pub(crate) fn how_to_verify(format: ExportFormat) -> String {
     let packages = match format {
         ExportFormat::Onnx => {
             return "python3 -m venv check && check/bin/pip install onnxruntime, then export again with onnxruntime=check".into();

@@ -1,8 +1,9 @@
 //! The full state of a training as a file: what [`TrainingState`] holds, bit for bit.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use yolo11_checkpoint::{Array, State, load_state, save_state, state_from_bytes, state_to_bytes};
+use yolo11_checkpoint::{StateArray, StateFile, save_state, state_to_bytes};
 use yolo11_engine::{Ema, EmaSettings, Gradients, Optimiser};
 use yolo11_network::{Model, Network, Scale};
 
@@ -30,25 +31,24 @@ pub struct SavedTraining {
     pub names: Vec<String>,
     optimiser_kind: String,
     optimiser_steps: u64,
-    file: State,
+    /// Where the optimiser's moments still lie.
+    file: StateFile<'static>,
 }
 
 /// Writes a training state, atomically.
 pub fn save(path: &Path, state: &TrainingState, settings_yaml: &str, names: &[String]) -> Result<(), Error> {
-    Ok(save_state(path, &file_of(state, settings_yaml, names))?)
+    Ok(save_state(path, &texts(state, settings_yaml, names), &arrays(state))?)
 }
 
 /// What [`save`] writes, for other processes; `path` is what errors call it.
 pub(crate) fn to_bytes(state: &TrainingState, names: &[String], path: &Path) -> Result<Vec<u8>, Error> {
-    Ok(state_to_bytes(&file_of(state, "", names), path)?)
+    Ok(state_to_bytes(path, &texts(state, "", names), &arrays(state))?)
 }
 
-fn file_of(state: &TrainingState, settings_yaml: &str, names: &[String]) -> State {
-    let network = state.model.network();
-    let mut file = State::default();
+fn texts(state: &TrainingState, settings_yaml: &str, names: &[String]) -> BTreeMap<String, String> {
     let texts = [
         ("format", FORMAT.to_owned()),
-        ("scale", network.scale.letter().to_string()),
+        ("scale", state.model.network().scale.letter().to_string()),
         ("names", serde_json::json!(names).to_string()),
         ("settings", settings_yaml.to_owned()),
         ("counters", serde_json::json!(state.counters).to_string()),
@@ -56,37 +56,44 @@ fn file_of(state: &TrainingState, settings_yaml: &str, names: &[String]) -> Stat
         ("optimiser_steps", state.optimiser.steps().to_string()),
         ("ema_updates", state.ema.updates().to_string()),
     ];
-    file.metadata.extend(texts.map(|(key, text)| (key.to_owned(), text)));
-    for (index, spec) in network.tensors().iter().enumerate() {
-        let mut add = |part: &str, values: &[f32]| {
-            file.tensors
-                .insert(format!("{part}/{}", spec.name), Array { shape: spec.shape.clone(), values: values.to_vec() });
+    texts.map(|(key, text)| (key.to_owned(), text)).into()
+}
+
+fn arrays<'a>(state: &TrainingState<'a>) -> Vec<StateArray<'a>> {
+    let mut arrays = Vec::new();
+    for (index, spec) in state.model.network().tensors().iter().enumerate() {
+        let array = |part: &str, values| StateArray {
+            name: format!("{part}/{}", spec.name),
+            shape: spec.shape.clone(),
+            values,
         };
-        add("model", state.model.tensor(index));
-        add("ema", state.ema.model().tensor(index));
+        arrays.push(array("model", state.model.tensor(index)));
+        arrays.push(array("ema", state.ema.model().tensor(index)));
         if state.counters.waiting > 0 && spec.kind.is_parameter() {
-            add("gradients", state.gradients.tensor(index));
+            arrays.push(array("gradients", state.gradients.tensor(index)));
         }
     }
-    for (name, values) in state.optimiser.state() {
-        file.tensors.insert(format!("optimiser/{name}"), Array { shape: vec![values.len()], values: values.to_vec() });
-    }
-    file
+    arrays.extend(state.optimiser.state().map(|(name, values)| StateArray {
+        name: format!("optimiser/{name}"),
+        shape: vec![values.len()],
+        values,
+    }));
+    arrays
 }
 
 /// Reads a training state.
 pub fn load(path: &Path) -> Result<SavedTraining, Error> {
-    read(load_state(path)?, path)
+    read(StateFile::open(path)?, path)
 }
 
 /// Reads what [`to_bytes`] gave.
-pub(crate) fn from_bytes(bytes: &[u8], path: &Path) -> Result<SavedTraining, Error> {
-    read(state_from_bytes(bytes, path)?, path)
+pub(crate) fn from_bytes(bytes: Vec<u8>, path: &Path) -> Result<SavedTraining, Error> {
+    read(StateFile::from_bytes(bytes, path)?, path)
 }
 
-fn read(file: State, path: &Path) -> Result<SavedTraining, Error> {
+fn read(file: StateFile<'static>, path: &Path) -> Result<SavedTraining, Error> {
     let text = |key: &str| {
-        file.metadata.get(key).cloned().ok_or_else(|| damaged(path, &format!("it does not tell its `{key}`")))
+        file.metadata().get(key).cloned().ok_or_else(|| damaged(path, &format!("it does not tell its `{key}`")))
     };
     if text("format")? != FORMAT {
         return Err(damaged(path, "it was written by another version of this program"));
@@ -100,20 +107,11 @@ fn read(file: State, path: &Path) -> Result<SavedTraining, Error> {
     let scale = scale.ok_or_else(|| damaged(path, "`scale` is none of n, s, m, l, x"))?;
     let network = Network::yolo11(scale, names.len().max(1));
 
-    let mut model = Model::initialise(&network, 0);
+    let mut model = Model::zeros(&network);
     let mut average = model.clone();
     let mut gradients = Gradients::zeros(&network);
     for (index, spec) in network.tensors().iter().enumerate() {
-        let take = |part: &str, values: &mut [f32]| {
-            let name = format!("{part}/{}", spec.name);
-            match file.tensors.get(&name) {
-                Some(array) if array.values.len() == values.len() => {
-                    values.copy_from_slice(&array.values);
-                    Ok(())
-                }
-                _ => Err(damaged(path, &format!("`{name}` is missing or of another size"))),
-            }
-        };
+        let take = |part: &str, values: &mut [f32]| file.read(&format!("{part}/{}", spec.name), values);
         take("model", model.tensor_mut(index))?;
         take("ema", average.tensor_mut(index))?;
         if counters.waiting > 0 && spec.kind.is_parameter() {
@@ -153,9 +151,8 @@ impl SavedTraining {
                 hint: "leave `optimizer` out when resuming".into(),
             });
         }
-        let find =
-            |name: &str| self.file.tensors.get(&format!("optimiser/{name}")).map(|array| array.values.as_slice());
-        optimiser.restore(self.optimiser_steps, find).map_err(|error| damaged(path, &error.to_string()))
+        let read = |name: &str, values: &mut [f32]| self.file.read(&format!("optimiser/{name}"), values);
+        Ok(optimiser.restore(self.optimiser_steps, read)?)
     }
 }
 

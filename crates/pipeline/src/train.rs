@@ -199,7 +199,7 @@ fn follow(
     let Opened { description, .. } = data::open(&settings, announcer, stop)?;
     let training = data::scan(&description, SplitName::Train, &settings, announcer)?;
     group.check_same("the training data", &data::digest(&training))?;
-    let state = state::from_bytes(&group.give(Vec::new())?, &place)?;
+    let state = state::from_bytes(group.give(Vec::new())?, &place)?;
 
     let BatchSetting::Images(batch) = settings.batch else {
         return Err(Error::Setup { message: "process 0 gave no batch".into(), hint: "please report this".into() });

@@ -18,6 +18,14 @@ use crate::{Error, compute, data, weights};
 
 /// Batch where the settings leave it to the memory: more makes inference no faster.
 const AUTOMATIC_BATCH: usize = 16;
+/// Pictures in a batch that is validated or measured.
+pub(crate) fn batch_size(settings: &Settings) -> usize {
+    match settings.batch {
+        Batch::Images(batch) => batch,
+        Batch::Automatic => AUTOMATIC_BATCH,
+    }
+}
+
 /// Numbers that the COCO data set leaves out between 1 and 90.
 const COCO_GAPS: [usize; 10] = [12, 26, 29, 30, 45, 66, 68, 69, 71, 83];
 
@@ -70,10 +78,7 @@ fn measure(
     if let Some(note) = compute::device_note(settings)? {
         announcer.note(note)?;
     }
-    let batch = match settings.batch {
-        Batch::Images(batch) => batch,
-        Batch::Automatic => AUTOMATIC_BATCH,
-    };
+    let batch = batch_size(settings);
     let mut backend = weights::open(settings, batch)?;
     let model = backend.model().clone();
     let settings = &weights::suit(settings, &model)?;

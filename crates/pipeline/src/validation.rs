@@ -159,7 +159,9 @@ impl Validator {
         let samples = batch.samples.par_iter().enumerate().map(|(image, sample)| {
             let mut detections = predictions.detect(image, &self.nms);
             for detection in &mut detections {
-                detection.bbox = sample.to_original(detection.bbox);
+                if let Some(place) = sample.place {
+                    detection.bbox = place.to_original(detection.bbox);
+                }
                 if self.single_class {
                     detection.class = 0;
                 }

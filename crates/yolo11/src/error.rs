@@ -25,9 +25,11 @@ pub enum Error {
 
 impl From<yolo11_inference::Error> for Error {
     fn from(error: yolo11_inference::Error) -> Self {
-        match error.is_setup() {
-            true => Error::Options(error.to_string()),
-            false => Error::Model(error.to_string()),
+        match error {
+            yolo11_inference::Error::Setup { .. } | yolo11_inference::Error::Input { .. } => {
+                Error::Options(error.to_string())
+            }
+            _ => Error::Model(error.to_string()),
         }
     }
 }

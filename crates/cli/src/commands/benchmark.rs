@@ -24,7 +24,7 @@ pub(crate) fn command() -> Command {
              Settings: model, batch, imgsz, threads, device, nc, backend; loader also data and workers\n\n\
              yolo11 benchmark model=best.pt formats=all data=dataset.yaml\n  \
              size, mAP50-95, milliseconds and memory of each format in each back end, as table, CSV, JSON and picture.\n  \
-             Settings: model, formats, data, imgsz, threads, onnxruntime, providers, project, name",
+             Settings: model, formats, data, imgsz, threads, onnxruntime, python, providers, project, name",
         )
         .arg(repeats.help("Steps that count"))
         .arg(json_option())

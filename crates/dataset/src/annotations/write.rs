@@ -155,10 +155,8 @@ impl Annotations {
     }
 
     fn description(&self, layout: Layout) -> String {
+        // Without `path`, every reader starts from the file's own folder; the reference takes `.` for the one it was started in.
         let mut text = String::new();
-        if layout == Layout::Standard {
-            text += "path: .\n";
-        }
         for (split, _) in self.splits() {
             let folder = layout.folder(split, "images");
             let _ = match layout {

@@ -2,19 +2,23 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 use yolo11_config::{Settings, find};
+use yolo11_dataset::{demo, letterbox};
 use yolo11_inference::onnxruntime_is_installed;
 use yolo11_report::benchmark::{Row as Bar, draw};
 
-use crate::export::export;
+use crate::export::{export, how_to_verify, open_written, validation_split};
 use crate::file::write_atomically;
+use crate::observers::Progress;
 use crate::run_folder::RunFolder;
 use crate::train::TrainOptions;
-use crate::val::{CategoryIds, validate};
-use crate::{Error, weights};
+use crate::val::{CategoryIds, batch_size, validate};
+use crate::validation::Validator;
+use crate::weights::Loaded;
+use crate::{Announcer, Error, weights};
 
 /// Checkpoints, which the engine itself runs.
 const CHECKPOINTS: [&str; 2] = ["pt", "safetensors"];
@@ -84,7 +88,8 @@ pub fn compare(
     let mut rows = Vec::new();
     for format in formats {
         told(&format!("{format}: written"));
-        let file = match write(settings, &loaded.path, &format, &folder, &stem) {
+        let exported = as_exported(settings, &format, &folder, &stem)?;
+        let file = match write(&exported, &loaded.path, &format, &folder, &stem) {
             Ok(file) => file,
             Err(error) => {
                 rows.push(FormatRow::failed(&format, None, &error));
@@ -92,19 +97,22 @@ pub fn compare(
             }
         };
         let bytes = size(&file);
+        let mut add = |measured: Result<FormatRow, Error>, backend: Option<&str>| -> Result<(), Error> {
+            rows.push(match measured {
+                Ok(row) => FormatRow { format: format.clone(), file: Some(file.clone()), bytes, ..row },
+                Err(error @ Error::Interrupted { .. }) => return Err(error),
+                Err(error) => FormatRow { bytes, ..FormatRow::failed(&format, backend, &error) },
+            });
+            Ok(())
+        };
         let backends = backends(settings, &format);
         if backends.is_empty() {
-            let note = Some("written, not run by this program".to_owned());
-            rows.push(FormatRow { file: Some(file.clone()), bytes, note, ..FormatRow::new(&format) });
+            told(&format!("{format}: measured in its own runtime"));
+            add(measure_elsewhere(&exported, &loaded, repeats, &file, stop), None)?;
         }
         for backend in backends {
             told(&format!("{format}: measured with backend={backend}"));
-            let row = match measure(settings, program, repeats, &file, backend, stop) {
-                Ok(row) => FormatRow { format: format.clone(), file: Some(file.clone()), bytes, ..row },
-                Err(error @ Error::Interrupted { .. }) => return Err(error),
-                Err(error) => FormatRow { bytes, ..FormatRow::failed(&format, Some(backend), &error) },
-            };
-            rows.push(row);
+            add(measure(settings, program, repeats, &file, backend, stop), Some(backend))?;
         }
     }
     let report = FormatReport {
@@ -156,6 +164,29 @@ fn chosen(settings: &Settings) -> Result<Vec<String>, Error> {
     }
 }
 
+/// The settings that a format is exported with, into the run's folder.
+fn as_exported(settings: &Settings, format: &str, folder: &RunFolder, stem: &str) -> Result<Settings, Error> {
+    let mut settings = settings.clone();
+    if CHECKPOINTS.contains(&format) {
+        return Ok(settings);
+    }
+    let (name, variant) = format.split_once('-').unwrap_or((format, ""));
+    let ending = match name {
+        "openvino" => "_openvino_model".to_owned(),
+        "ncnn" => "_ncnn_model".to_owned(),
+        other => format!(".{other}"),
+    };
+    let suffix = if variant.is_empty() { String::new() } else { format!("-{variant}") };
+    settings.apply_argument(&format!("format={name}"))?;
+    if let Some((_, argument)) = VARIANTS.iter().find(|(known, _)| *known == variant) {
+        settings.apply_argument(argument)?;
+    }
+    settings.file = Some(folder.file(&format!("{stem}{suffix}{ending}")));
+    // Rectangular batches measure the accuracy, as they do for checkpoints.
+    settings.dynamic = name == "onnx";
+    Ok(settings)
+}
+
 /// Writes one format into the run's folder.
 fn write(settings: &Settings, weights: &Path, format: &str, folder: &RunFolder, stem: &str) -> Result<PathBuf, Error> {
     if CHECKPOINTS.contains(&format) {
@@ -167,22 +198,7 @@ fn write(settings: &Settings, weights: &Path, format: &str, folder: &RunFolder, 
         }
         return Ok(file);
     }
-    let (name, variant) = format.split_once('-').unwrap_or((format, ""));
-    let ending = match name {
-        "openvino" => "_openvino_model".to_owned(),
-        "ncnn" => "_ncnn_model".to_owned(),
-        other => format!(".{other}"),
-    };
-    let suffix = if variant.is_empty() { String::new() } else { format!("-{variant}") };
-    let mut settings = settings.clone();
-    settings.apply_argument(&format!("format={name}"))?;
-    if let Some((_, argument)) = VARIANTS.iter().find(|(known, _)| *known == variant) {
-        settings.apply_argument(argument)?;
-    }
-    settings.file = Some(folder.file(&format!("{stem}{suffix}{ending}")));
-    // Rectangular batches measure the accuracy, as they do for checkpoints.
-    settings.dynamic = name == "onnx";
-    Ok(export(&settings)?.path)
+    Ok(export(settings)?.path)
 }
 
 /// What runs a format here.
@@ -248,6 +264,58 @@ fn measure(
         median: milliseconds("median"),
         best: milliseconds("best"),
         memory: measured["peak_memory_bytes"].as_u64(),
+        ..FormatRow::new("")
+    })
+}
+
+/// A format that this program writes and does not run: measured in the runtime that it is for, where a Python has that.
+fn measure_elsewhere(
+    settings: &Settings,
+    loaded: &Loaded,
+    repeats: usize,
+    file: &Path,
+    stop: &AtomicBool,
+) -> Result<FormatRow, Error> {
+    let Some(mut backend) = open_written(settings, loaded, file)? else {
+        let note = format!("not run: its runtime is not at hand. {}", how_to_verify(settings.format));
+        return Ok(FormatRow { note: Some(note), ..FormatRow::new("") });
+    };
+    let size = [settings.imgsz; 2];
+    let pictures =
+        demo::pictures(1, 0).iter().flat_map(|picture| letterbox(picture, size, true).0).collect::<Vec<u8>>();
+    let (mut seconds, mut memory) = (Vec::new(), None);
+    // The first runs prepare.
+    for run in 0..repeats + 2 {
+        if stop.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted { folder: None });
+        }
+        backend.run(&pictures, size)?;
+        if let Some(last) = backend.last_run().filter(|_| run >= 2) {
+            seconds.push(last.seconds);
+            memory = last.peak_memory;
+        }
+    }
+    seconds.sort_by(f64::total_cmp);
+    let milliseconds = |place: usize| seconds.get(place).map(|seconds| seconds * 1e3);
+    let (mut map50_95, mut note) = (None, None);
+    if settings.data.is_some() {
+        let mut announcer = Announcer::new();
+        announcer.add(Progress::new(settings.verbose));
+        let split = validation_split(settings, loaded, &mut announcer)?;
+        let is_fixed = backend.model().fixed_size.is_some();
+        let mut validator = Validator::new(split, settings, batch_size(settings), is_fixed)?;
+        let measured = validator.run(backend.as_mut(), |_, _| Ok(!stop.load(Ordering::Relaxed)))?;
+        let (validation, _) = measured.ok_or(Error::Interrupted { folder: None })?;
+        map50_95 = Some(validation.summary.map50_95);
+        note = is_fixed.then(|| "mAP in square inputs".to_owned());
+    }
+    Ok(FormatRow {
+        backend: Some(backend.name().to_owned()),
+        map50_95,
+        median: milliseconds(seconds.len() / 2),
+        best: milliseconds(0),
+        memory,
+        note,
         ..FormatRow::new("")
     })
 }

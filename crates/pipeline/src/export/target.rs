@@ -59,11 +59,6 @@ impl Target {
         Error::Write { path: self.path.clone(), source }
     }
 
-    /// The name it will have.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// The name it has now.
     pub fn temporary(&self) -> &Path {
         &self.temporary

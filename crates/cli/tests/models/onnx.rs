@@ -1,15 +1,12 @@
-//! Exported files in the hands of the programs they are for: onnx's checker, ONNX Runtime, OpenCV, PyTorch and ultralytics, beside
-//! our own engine on the same pictures. Needs the reference data (`YOLO11_SHARED`) and a Python with these (`YOLO11_PYTHON`).
-
-mod common;
+//! ONNX files and TorchScript archives in the hands of onnx's checker, ONNX Runtime, OpenCV, PyTorch and ultralytics, beside our own
+//! engine on the same pictures.
 
 use std::io::Write;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use common::random;
 use serde_json::{Value, json};
-use yolo11_checkpoint::Checkpoint;
 use yolo11_dataset::decode::decode_file;
 use yolo11_dataset::letterbox;
 use yolo11_detection::decode::decode;
@@ -17,24 +14,22 @@ use yolo11_detection::{Detection, Heads, NmsSettings, detect};
 use yolo11_engine::InferenceSession;
 use yolo11_network::{Model, Scale};
 
+use crate::bench::{self, apart, random, said, variable};
+
 /// Runs the jobs that it reads from stdin.
 const RUN: &str = include_str!("onnx_run.py");
 
-/// Predicts with the file and prints class, confidence and corners of what it finds.
-const ULTRALYTICS: &str = r#"
-import json, sys
-from ultralytics import YOLO
-file, picture = sys.argv[1:]
-result = YOLO(file, task="detect").predict(picture, imgsz=640, conf=0.25, verbose=False)[0]
-boxes = result.boxes
-print("\n" + json.dumps([[result.names[int(c)], float(s), *map(float, b)] for c, s, b in zip(boxes.cls, boxes.conf, boxes.xyxy)]))
-"#;
-
-/// Where things are; none, and a word about it, where the machine lacks them.
 struct Bench {
-    shared: String,
+    bench: bench::Bench,
     python: String,
-    folder: tempfile::TempDir,
+}
+
+impl Deref for Bench {
+    type Target = bench::Bench;
+
+    fn deref(&self) -> &bench::Bench {
+        &self.bench
+    }
 }
 
 /// What Python made of one job.
@@ -59,30 +54,15 @@ struct Case {
 
 impl Bench {
     fn new() -> Option<Bench> {
-        let (Ok(shared), Ok(python)) = (std::env::var("YOLO11_SHARED"), std::env::var("YOLO11_PYTHON")) else {
-            eprintln!("skipped: YOLO11_SHARED or YOLO11_PYTHON is not set");
-            return None;
-        };
-        Some(Bench { shared, python, folder: tempfile::tempdir().unwrap() })
-    }
-
-    fn weights(&self) -> PathBuf {
-        Path::new(&self.shared).join("weights/yolo11n_coco_approx.pt")
-    }
-
-    fn photo(&self, index: usize) -> PathBuf {
-        Path::new(&self.shared).join("data/photos").join(["bus.jpg", "zidane.jpg"][index % 2])
+        let python = variable("YOLO11_PYTHON")?;
+        Some(Bench { bench: bench::Bench::new()?, python })
     }
 
     /// Runs `yolo11 export` and gives the file.
     fn export(&self, weights: &Path, name: &str, settings: &[&str]) -> PathBuf {
-        let file = self.folder.path().join(name);
-        let output = Command::new(env!("CARGO_BIN_EXE_yolo11"))
-            .args(["export", "--json", &format!("model={}", weights.display()), &format!("file={}", file.display())])
-            .args(settings)
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let file = self.path(name);
+        let named = [format!("model={}", weights.display()), format!("file={}", file.display())];
+        let output = self.bench.run(&[&["export", "--json", &named[0], &named[1]], settings].concat());
         let report: Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(report["bytes"], std::fs::metadata(&file).unwrap().len(), "{report}");
         file
@@ -92,10 +72,9 @@ impl Bench {
     fn case(&self, model: &Model, count: usize, size: [usize; 2]) -> Case {
         let mut bytes = Vec::new();
         for index in 0..count {
-            bytes.extend(letterbox(&decode_file(&self.photo(index)).unwrap(), size, true).0);
+            bytes.extend(letterbox(&decode_file(&self.photos()[index % 2]).unwrap(), size, true).0);
         }
-        let pictures =
-            self.folder.path().join(format!("{}-{count}-{}-{}", model.network().scale.letter(), size[0], size[1]));
+        let pictures = self.path(format!("{}-{count}-{}-{}", model.network().scale.letter(), size[0], size[1]));
         std::fs::write(&pictures, &bytes).unwrap();
         let mut session = InferenceSession::plan(model, count, size).unwrap();
         let heads = session.forward(&bytes).unwrap();
@@ -107,11 +86,11 @@ impl Bench {
     }
 
     /// Checks the files and runs them on the cases.
-    fn run(&self, jobs: &[(&Path, &Case)]) -> Vec<Ran> {
-        self.run_with(jobs, "onnxruntime")
+    fn open(&self, jobs: &[(&Path, &Case)]) -> Vec<Ran> {
+        self.open_with(jobs, "onnxruntime")
     }
 
-    fn run_with(&self, jobs: &[(&Path, &Case)], reader: &str) -> Vec<Ran> {
+    fn open_with(&self, jobs: &[(&Path, &Case)], reader: &str) -> Vec<Ran> {
         let jobs: Vec<Value> = (jobs.iter())
             .map(|(model, case)| {
                 let shape = [case.count, case.size[0], case.size[1], 3];
@@ -127,7 +106,7 @@ impl Bench {
             .unwrap();
         child.stdin.take().unwrap().write_all(Value::Array(jobs).to_string().as_bytes()).unwrap();
         let output = child.wait_with_output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{}", said(&output));
         let found: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
         found.into_iter().map(Ran::read).collect()
     }
@@ -203,7 +182,7 @@ fn a_file_of_fixed_size_gives_what_the_engine_gives() {
     let file = bench.export(&bench.weights(), "fixed.onnx", &["imgsz=640"]);
     let model = trained(&bench);
     let case = bench.case(&model, 1, [640, 640]);
-    let ran = &bench.run(&[(&file, &case)])[0];
+    let ran = &bench.open(&[(&file, &case)])[0];
     assert_eq!(ran.about["inputs"], json!([["images", "tensor(float)", [1, 3, 640, 640]]]));
     assert_eq!(ran.about["outputs"], json!([["output0", "tensor(float)", [1, 84, 8400]]]));
     assert_eq!(ran.about["opset"], 17);
@@ -216,7 +195,7 @@ fn a_file_of_fixed_size_gives_what_the_engine_gives() {
     eprintln!("fixed, all anchors: boxes {boxes:.5} px, scores {scores:.7}");
     assert!(boxes < 0.5 && scores < 1e-3);
 
-    let [boxes, scores] = bench.run_with(&[(&file, &case)], "opencv")[0].differences(&case, |_| true);
+    let [boxes, scores] = bench.open_with(&[(&file, &case)], "opencv")[0].differences(&case, |_| true);
     eprintln!("OpenCV, all anchors: boxes {boxes:.5} px, scores {scores:.7}");
     assert!(boxes < 0.5 && scores < 1e-3);
 }
@@ -240,7 +219,7 @@ fn a_dynamic_file_takes_every_size_and_batch() {
     ];
     let cases: Vec<Case> = shapes.into_iter().map(|(count, size)| bench.case(&model, count, size)).collect();
     let jobs: Vec<(&Path, &Case)> = cases.iter().map(|case| (decoded.as_path(), case)).collect();
-    for (ran, case) in bench.run(&jobs).iter().zip(&cases) {
+    for (ran, case) in bench.open(&jobs).iter().zip(&cases) {
         let [boxes, scores] = ran.differences(case, |_| true);
         eprintln!("dynamic, {} × {:?}: boxes {boxes:.5} px, scores {scores:.7}", case.count, case.size);
         assert!(boxes < 0.5 && scores < 1e-3);
@@ -249,7 +228,7 @@ fn a_dynamic_file_takes_every_size_and_batch() {
     }
     let jobs: Vec<(&Path, &Case)> = cases.iter().map(|case| (suppressed.as_path(), case)).collect();
     let mut found = 0;
-    for (ran, case) in bench.run(&jobs).iter().zip(&cases) {
+    for (ran, case) in bench.open(&jobs).iter().zip(&cases) {
         let [boxes, scores] = ran.detection_differences(case);
         eprintln!("suppressed, {} × {:?}: boxes {boxes:.5} px, scores {scores:.7}", case.count, case.size);
         assert!(boxes < 0.5 && scores < 1e-3);
@@ -265,7 +244,7 @@ fn half_precision_stays_within_its_bounds() {
     let model = trained(&bench);
     let pair: Vec<Case> = [[640, 640], [640, 480]].into_iter().map(|size| bench.case(&model, 1, size)).collect();
     let dynamic = bench.export(&bench.weights(), "half-nms.onnx", &["half=true", "dynamic=true", "nms=true"]);
-    let ran = bench.run(&[(&file, &pair[0]), (&dynamic, &pair[0]), (&dynamic, &pair[1])]);
+    let ran = bench.open(&[(&file, &pair[0]), (&dynamic, &pair[0]), (&dynamic, &pair[1])]);
     // Shapes are int64, decoding is float32.
     assert_eq!(ran[0].about["weights"], json!(["FLOAT", "FLOAT16", "INT64"]));
     let [boxes, scores] = ran[0].differences(&pair[0], |score| score > 0.25);
@@ -289,7 +268,7 @@ fn pytorch_runs_the_torchscript_archive() {
     let cases: Vec<Case> = shapes.into_iter().map(|(count, size)| bench.case(&model, count, size)).collect();
     let mut jobs: Vec<(&Path, &Case)> = cases.iter().map(|case| (whole.as_path(), case)).collect();
     jobs.extend([(half.as_path(), &cases[0]), (raw.as_path(), &cases[0])]);
-    let ran = bench.run_with(&jobs, "torch");
+    let ran = bench.open_with(&jobs, "torch");
     for (ran, case) in ran.iter().zip(&cases) {
         let [boxes, scores] = ran.differences(case, |_| true);
         eprintln!("PyTorch, {} × {:?}: boxes {boxes:.5} px, scores {scores:.7}", case.count, case.size);
@@ -301,13 +280,13 @@ fn pytorch_runs_the_torchscript_archive() {
     let shapes: Vec<_> = ran[5].outputs.iter().map(|(shape, _)| shape.as_slice()).collect();
     assert_eq!(shapes, [[1, 144, 80, 80], [1, 144, 40, 40], [1, 144, 20, 20]]);
 
-    let refused = Command::new(env!("CARGO_BIN_EXE_yolo11"))
-        .args(["export", "format=torchscript", "nms=true", &format!("model={}", bench.weights().display())])
-        .arg(format!("file={}", bench.folder.path().join("nms.torchscript").display()))
+    let refused = bench
+        .command(&["export", "format=torchscript", "nms=true", &format!("model={}", bench.weights().display())])
+        .arg(format!("file={}", bench.path("nms.torchscript").display()))
         .output()
         .unwrap();
     assert_eq!(refused.status.code(), Some(3));
-    let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+    let text = said(&refused);
     assert!(text.starts_with("error: nms=true: PyTorch has no operator"), "{text}");
 }
 
@@ -327,7 +306,7 @@ fn every_opset_and_mode_is_valid() {
             bench.export(&bench.weights(), "half.onnx", &[fixed[0], fixed[1], "nms=true", "half=true"]),
         ];
         let jobs: Vec<(&Path, &Case)> = files.iter().map(|file| (file.as_path(), &case)).collect();
-        let ran = bench.run(&jobs);
+        let ran = bench.open(&jobs);
         assert!(ran.iter().all(|ran| ran.about["opset"] == opset));
         let [boxes, scores] = ran[0].differences(&case, |_| true);
         assert!(boxes < 0.5 && scores < 1e-3, "opset {opset}: {boxes} {scores}");
@@ -349,11 +328,9 @@ fn every_opset_and_mode_is_valid() {
 fn all_five_scales_agree() {
     let Some(bench) = Bench::new() else { return };
     for scale in Scale::ALL {
-        let weights = bench.folder.path().join(format!("{}.safetensors", scale.model_name()));
         // In the deepest network livelier ones would blow float32's rounding up to half a pixel in any two programs.
         let model = random(scale, if scale == Scale::ExtraLarge { 0.17 } else { 0.14 });
-        let names = ["cat", "dog", "driver's cab"].map(String::from).to_vec();
-        yolo11_checkpoint::save_safetensors(&weights, &Checkpoint::new(model.clone(), names)).unwrap();
+        let weights = bench.save(&model, &format!("{}.safetensors", scale.model_name()));
         let file = bench.export(&weights, &format!("{}.onnx", scale.model_name()), &["dynamic=true"]);
         let case = bench.case(&model, 2, [256, 320]);
         // Of one class over the anchors: what the pictures move, beside what the biases set.
@@ -362,10 +339,10 @@ fn all_five_scales_agree() {
         assert!(spread[1] - spread[0] > 0.005, "{scale:?}: scores of {spread:?} say little");
         eprintln!("{scale:?}: scores of one class {spread:?}");
         let archive = bench.export(&weights, &format!("{}.torchscript", scale.model_name()), &["format=torchscript"]);
-        let [boxes, scores] = bench.run_with(&[(&archive, &case)], "torch")[0].differences(&case, |_| true);
+        let [boxes, scores] = bench.open_with(&[(&archive, &case)], "torch")[0].differences(&case, |_| true);
         eprintln!("{}, PyTorch: boxes {boxes:.5} px, scores {scores:.7}", scale.model_name());
         assert!(boxes < 0.5 && scores < 1e-3);
-        let [boxes, scores] = bench.run(&[(&file, &case)])[0].differences(&case, |_| true);
+        let [boxes, scores] = bench.open(&[(&file, &case)])[0].differences(&case, |_| true);
         let size = std::fs::metadata(&file).unwrap().len();
         eprintln!("{}, {size} bytes: boxes {boxes:.5} px, scores {scores:.7}", scale.model_name());
         assert!(boxes < 0.5 && scores < 1e-3);
@@ -381,35 +358,18 @@ fn ultralytics_opens_the_files_and_finds_what_we_find() {
         (bench.export(&bench.weights(), "half.onnx", &["dynamic=true", "half=true"]), 0.02),
         (bench.export(&bench.weights(), "whole.torchscript", &["format=torchscript"]), 0.01),
     ];
-    for index in 0..2 {
-        let photo = bench.photo(index);
-        let output = Command::new(env!("CARGO_BIN_EXE_yolo11"))
-            .args(["predict", "--json", "imgsz=640", &format!("model={}", bench.weights().display())])
-            .arg(format!("source={}", photo.display()))
-            .current_dir(bench.folder.path())
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let paths = files.each_ref().map(|(file, _)| file.clone());
+    for photo in bench.photos() {
+        let settings = [format!("model={}", bench.weights().display()), format!("source={}", photo.display())];
+        let output = bench.bench.run(&["predict", "--json", "imgsz=640", &settings[0], &settings[1]]);
         let ours: Value = serde_json::from_slice(&output.stdout).unwrap();
         let ours = ours[0]["detections"].as_array().unwrap();
         assert!(ours.len() >= 3, "{ours:?}");
-        for (file, bound) in &files {
-            let output = Command::new(&bench.python)
-                .args(["-c", ULTRALYTICS])
-                .args([file, &photo])
-                .env("YOLO_OFFLINE", "true")
-                .env("YOLO_CONFIG_DIR", bench.folder.path())
-                .current_dir(bench.folder.path())
-                .output()
-                .unwrap();
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-            let text = String::from_utf8(output.stdout).unwrap();
-            let theirs: Vec<Value> = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+        for (theirs, (file, bound)) in bench.find_there(&bench.python, "", &photo, &paths).iter().zip(&files) {
             assert_eq!(theirs.len(), ours.len(), "{theirs:?} {ours:?}");
             let (mut boxes, mut scores) = (0f64, 0f64);
             for (their, our) in theirs.iter().zip(ours) {
                 assert_eq!(their[0], our["name"]);
-                let apart = |their: &Value, our: &Value| (their.as_f64().unwrap() - our.as_f64().unwrap()).abs();
                 scores = scores.max(apart(&their[1], &our["confidence"]));
                 for (place, side) in ["x1", "y1", "x2", "y2"].into_iter().enumerate() {
                     boxes = boxes.max(apart(&their[2 + place], &our["box"][side]));
