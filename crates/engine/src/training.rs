@@ -356,23 +356,25 @@ impl TrainingSession {
         });
         let (gradient_memory, gradient) = match (convolution.norm, convolution.bias) {
             (Some(norm), _) => {
-                let mut sums: Vec<f64> = Vec::with_capacity(2 * channels + 1);
-                for channel in 0..channels {
-                    let (sum, product) = total(statistics, tasks, channels, channel);
-                    let inverse = unsafe { f64::from(*inverse.at(channel)) };
-                    gradients.tensor_mut(norm)[channel] += (product * inverse) as f32;
-                    gradients.tensor_mut(norm + 1)[channel] += sum as f32;
-                    sums.extend([sum, product]);
-                }
-                sums.push((count * raw.pixels()) as f64);
-                if let Some(peers) = peers {
+                let own = |channel| total(statistics, tasks, channels, channel);
+                let own_pixels = (count * raw.pixels()) as f64;
+                let whole = peers.map(|peers| {
+                    let sums = (0..channels).map(own).flat_map(|(sum, product)| [sum, product]);
+                    let mut sums: Vec<f64> = sums.chain([own_pixels]).collect();
                     peers.sum(&mut sums);
-                }
-                let pixels = sums[2 * channels];
+                    sums
+                });
+                let pixels = whole.as_ref().map_or(own_pixels, |sums| sums[2 * channels]);
                 for channel in 0..channels {
-                    let (sum, product) = (sums[2 * channel], sums[2 * channel + 1]);
+                    let (own_sum, own_product) = own(channel);
+                    let (sum, product) = match &whole {
+                        Some(sums) => (sums[2 * channel], sums[2 * channel + 1]),
+                        None => (own_sum, own_product),
+                    };
                     let [mean, factor, inverse] =
                         [mean, scale, inverse].map(|value| unsafe { f64::from(*value.at(channel)) });
+                    gradients.tensor_mut(norm)[channel] += (own_product * inverse) as f32;
+                    gradients.tensor_mut(norm + 1)[channel] += own_sum as f32;
                     let a = -factor * inverse * inverse * product / pixels;
                     unsafe {
                         *slope.at(channel) = a as f32;
