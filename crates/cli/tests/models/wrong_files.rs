@@ -49,4 +49,10 @@ fn every_command_names_what_is_wrong_with_a_model() {
         assert!(output.status.code() == Some(3) && text.contains("absent.pt"), "{command:?}: {text}");
         assert!(text.contains("\nhint: "), "{command:?}: {text}");
     }
+    // A data set that is not there is told before anything is written.
+    let weights = format!("model={}", bench.weights().display());
+    let output = bench.command(&["benchmark", "formats=pt", "data=absent.yaml", &weights]).output().unwrap();
+    let text = said(&output);
+    assert!(output.status.code() == Some(3) && text.contains("absent.yaml"), "{text}");
+    assert!(!bench.path("runs/benchmark").exists(), "{text}");
 }

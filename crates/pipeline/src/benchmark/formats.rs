@@ -18,7 +18,7 @@ use crate::train::TrainOptions;
 use crate::val::{CategoryIds, batch_size, validate};
 use crate::validation::Validator;
 use crate::weights::Loaded;
-use crate::{Announcer, Error, weights};
+use crate::{Announcer, Error, data, weights};
 
 /// Checkpoints, which the engine itself runs.
 const CHECKPOINTS: [&str; 2] = ["pt", "safetensors"];
@@ -82,6 +82,10 @@ pub fn compare(
     let formats = chosen(settings)?;
     let loaded = weights::load(settings)?;
     let settings = &loaded.suit(settings);
+    if settings.data.is_some() {
+        // What cannot be opened is told once, before anything is written.
+        data::open(settings, &mut Announcer::new(), stop)?;
+    }
     let folder =
         RunFolder::create(&settings.project, settings.name.as_deref().unwrap_or("benchmark"), settings.exist_ok)?;
     let stem = loaded.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
