@@ -51,8 +51,7 @@ pub fn place(environment: &Environment) -> Result<Option<Place>, Error> {
             "start every process with a number of its own, from 0",
         ));
     }
-    let job =
-        LAUNCHERS.iter().filter_map(|launcher| environment.get(launcher.job)).next().unwrap_or_default().to_owned();
+    let job = environment.get(launcher.job).unwrap_or_default().to_owned();
     let host = match environment.get("MASTER_ADDR") {
         Some(host) => host.to_owned(),
         None => environment.get("SLURM_STEP_NODELIST").and_then(first_host).ok_or_else(|| {
