@@ -183,6 +183,20 @@ fn every_state_of_a_library_is_told_with_its_place() {
     let report = stage.doctor();
     let cudnn = finding(&report, "nvidia.cudnn");
     assert_eq!((&cudnn["verdict"], &cudnn["facts"]["version"]), (&Value::from("well"), &Value::from("9.10.2")));
+    if !has_driver() {
+        // As in NVIDIA's wheels for CUDA 12: one part is linked with the driver.
+        stage.compile("libcuda.so.1", "int cuInit(unsigned flags) { return flags; }", &["-Wl,-soname,libcuda.so.1"]);
+        let driver = place("libcuda.so.1");
+        let code = "int cuInit(unsigned); int part(void) { return cuInit(0); }";
+        stage.compile("libcudnn_engines_runtime_compiled.so.9", code, &["-Wl,--no-as-needed", &driver]);
+        fs::remove_file(driver).unwrap();
+        let report = stage.doctor();
+        let cudnn = finding(&report, "nvidia.cudnn");
+        assert_eq!(cudnn["verdict"], "well");
+        let said =
+            format!("9.10.2, {} (libcudnn_engines_runtime_compiled.so.9 needs the driver)", place("libcudnn.so.9"));
+        assert_eq!(cudnn["detail"], said);
+    }
     fs::write(stage.path("nvidia/libcudnn_cnn.so.9"), "").unwrap();
     let report = stage.doctor();
     let text = finding(&report, "nvidia.cudnn")["detail"].as_str().unwrap();

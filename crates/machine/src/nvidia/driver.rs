@@ -10,7 +10,7 @@ use super::libraries::symbol;
 use super::load::{Failure, Loaded, first};
 
 /// The file that the driver brings.
-const FILE: &str = "libcuda.so.1";
+pub(super) const FILE: &str = "libcuda.so.1";
 /// Numbers of attributes in the driver's interface.
 const CAPABILITY: [c_int; 2] = [75, 76];
 

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use libloading::Library as Handle;
 
-use super::Version;
 use super::load::{Failure, Loaded, first, from_folder};
+use super::{Version, driver};
 
 /// One of the libraries.
 #[derive(Debug)]
@@ -105,7 +105,7 @@ pub struct Library {
 /// How a library is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
-    /// It was loaded, with all its parts.
+    /// It was loaded, with its parts.
     Loaded {
         /// Its file.
         path: PathBuf,
@@ -113,6 +113,8 @@ pub enum State {
         version: Version,
         /// The major version of CUDA that it is for, where its own version or its file's name tells.
         cuda: Option<u32>,
+        /// A part of it that can be loaded only where the driver is, which is missing.
+        awaits_driver: Option<&'static str>,
     },
     /// It was found and cannot be used.
     Unloadable {
@@ -136,9 +138,14 @@ fn state(kind: &'static Kind) -> State {
         Err(Failure::Missing) => return State::Missing,
         Err(Failure::Unloadable { path, reason }) => return State::Unloadable { path, reason },
     };
+    let version = match version(&kind.ask, &loaded) {
+        Ok(version) => version,
+        Err(reason) => return State::Unloadable { path: loaded.path, reason },
+    };
     // Parts lie where the file itself does, which may have been found by a link to it.
-    let folder = loaded.path.canonicalize().unwrap_or_else(|_| loaded.path.clone());
-    let folders = [loaded.path.parent(), folder.parent()];
+    let real = loaded.path.canonicalize().unwrap_or_else(|_| loaded.path.clone());
+    let folders = [loaded.path.parent(), real.parent()];
+    let mut awaits_driver = None;
     for part in kind.parts {
         let found = folders.into_iter().flatten().find_map(|folder| match from_folder(folder, part) {
             Err(Failure::Missing) => None,
@@ -146,6 +153,10 @@ fn state(kind: &'static Kind) -> State {
         });
         match found {
             Some(Ok(_)) => {}
+            // Some parts are linked with the driver: without one they cannot be loaded, and nothing is wrong with them.
+            Some(Err(Failure::Unloadable { reason, .. })) if reason.starts_with(&format!("{}: ", driver::FILE)) => {
+                awaits_driver = Some(*part);
+            }
             Some(Err(Failure::Unloadable { path, reason })) => return State::Unloadable { path, reason },
             Some(Err(Failure::Missing)) | None => {
                 let reason = format!("its part {part} does not lie beside it");
@@ -153,18 +164,11 @@ fn state(kind: &'static Kind) -> State {
             }
         }
     }
-    match version(&kind.ask, &loaded) {
-        Ok(version) => {
-            let file = loaded.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let is_numbered = kind.files.len() > 1;
-            let named =
-                kind.files.iter().find(|name| file.starts_with(**name)).and_then(|name| name.rsplit('.').next());
-            let cuda =
-                if is_numbered { named.and_then(|major| major.parse().ok()).or(Some(version.major)) } else { None };
-            State::Loaded { path: loaded.path, version, cuda }
-        }
-        Err(reason) => State::Unloadable { path: loaded.path, reason },
-    }
+    let file = loaded.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let is_numbered = kind.files.len() > 1;
+    let named = kind.files.iter().find(|name| file.starts_with(**name)).and_then(|name| name.rsplit('.').next());
+    let cuda = if is_numbered { named.and_then(|major| major.parse().ok()).or(Some(version.major)) } else { None };
+    State::Loaded { path: loaded.path, version, cuda, awaits_driver }
 }
 
 fn version(ask: &Ask, loaded: &Loaded) -> Result<Version, String> {

@@ -81,9 +81,12 @@ fn library_finding(Library { kind, state }: &Library, cuda: u32) -> Finding {
         format!("{prefix}pip install {wheel}")
     };
     let finding = match state {
-        State::Loaded { path, version, .. } => Finding::well(kind.name, format!("{version}, {}", path.display()))
-            .with("path", path.display().to_string())
-            .with("version", version.to_string()),
+        State::Loaded { path, version, awaits_driver, .. } => {
+            let part = awaits_driver.map_or_else(String::new, |part| format!(" ({part} needs the driver)"));
+            Finding::well(kind.name, format!("{version}, {}{part}", path.display()))
+                .with("path", path.display().to_string())
+                .with("version", version.to_string())
+        }
         State::Unloadable { path, reason } => unloadable(kind.name, path, reason, &install()),
         State::Missing => Finding::missing(kind.name, format!("{} was not found", kind.files.join(" or ")), install()),
     };
@@ -175,7 +178,10 @@ mod tests {
         let kinds = nvidia::libraries();
         let library = |at: usize, cuda: u32| {
             let version = Version { major: cuda, minor: 2, patch: None };
-            Library { kind: kinds[at].kind, state: State::Loaded { path: "a".into(), version, cuda: Some(cuda) } }
+            Library {
+                kind: kinds[at].kind,
+                state: State::Loaded { path: "a".into(), version, cuda: Some(cuda), awaits_driver: None },
+            }
         };
         let driver = |major: u32| {
             let cuda = Version { major, minor: 4, patch: None };
