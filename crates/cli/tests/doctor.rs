@@ -380,7 +380,7 @@ fn every_command_and_spelling_says_that_a_device_is_missing_and_never_falls_back
         "{}",
         ran.stdout
     );
-    let log = fs::read_to_string(stage.path("work/runs/train2/logs/training.log")).unwrap();
+    let log = fs::read_to_string(stage.path("work/logs/training.log")).unwrap();
     assert!(log.contains("device=cuda:0 asks for 1 CUDA device"), "{log}");
 
     // An ONNX file could be run on a GPU by ONNX Runtime: what is missing is another thing each time.
