@@ -5,7 +5,9 @@ use std::fs;
 use std::path::Path;
 
 use yolo11_checkpoint::{StateArray, save_state};
+use yolo11_export::{ExportOptions, Head, Precision, Suppression};
 use yolo11_fuzz::life;
+use yolo11_network::{Model, Network, Scale};
 
 type Result = std::result::Result<(), Box<dyn std::error::Error>>;
 
@@ -22,6 +24,9 @@ fn main() -> Result {
         write("pt", name, &yolo11_fuzz::archive(&entries))?;
     }
     write("onnx", "small", &onnx())?;
+    for (name, file) in exports()? {
+        write("onnx", name, &without_weights(&file))?;
+    }
     write("requests", "life", &life::input(life::FIRST))?;
     for (number, call) in life::FIRST.iter().chain(life::LATER).enumerate() {
         write("requests", &format!("call-{number}"), &life::input(&[*call]))?;
@@ -52,6 +57,79 @@ const FILTERS: [&str; 8] = [
     "attributes.end_time asc",
     "metrics.mAP50(B)",
 ];
+
+/// Files as `yolo11 export` writes them.
+fn exports() -> std::result::Result<Vec<(&'static str, Vec<u8>)>, yolo11_export::Error> {
+    let names = ["cat".to_owned(), "driver's cab".to_owned()];
+    let model = Model::initialise(&Network::yolo11(Scale::Nano, names.len()), 1);
+    let suppression = Suppression { confidence: 0.25, iou: 0.7, agnostic: false, max_detections: 300 };
+    let forms = [
+        ("decoded", Head::Decoded, Precision::Float32, false),
+        ("half", Head::Decoded, Precision::Float16, true),
+        ("raw", Head::Raw, Precision::Float32, true),
+        ("suppressed", Head::Suppressed(suppression), Precision::Float32, true),
+    ];
+    let write = |(name, head, precision, dynamic)| {
+        let options = ExportOptions { names: &names, size: [64; 2], batch: 1, dynamic, opset: 17, precision, head };
+        Ok((name, yolo11_export::onnx(&model, &options)?))
+    };
+    forms.into_iter().map(write).collect()
+}
+
+/// The file with every large tensor emptied: small enough to be changed a thousand times a second, with the whole graph in it.
+fn without_weights(file: &[u8]) -> Vec<u8> {
+    each_field(file, |number, content| match number {
+        7 => each_field(content, |number, content| match number {
+            // Sizes go first in what the exporter writes, then the type, the numbers, the name.
+            5 if content.len() > 256 => {
+                each_field(content, |number, content| if matches!(number, 1 | 9) { Vec::new() } else { content.to_vec() })
+                    .into_iter()
+                    .chain([1 << 3, 0])
+                    .collect()
+            }
+            _ => content.to_vec(),
+        }),
+        _ => content.to_vec(),
+    })
+}
+
+/// A message with the content of each of its fields of bytes changed.
+fn each_field(mut message: &[u8], change: impl Fn(u8, &[u8]) -> Vec<u8>) -> Vec<u8> {
+    fn varint(bytes: &mut &[u8]) -> usize {
+        let mut value = 0;
+        for shift in (0..).step_by(7) {
+            let byte = bytes[0];
+            *bytes = &bytes[1..];
+            value |= usize::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                break;
+            }
+        }
+        value
+    }
+    fn put(out: &mut Vec<u8>, mut value: usize) {
+        while value >= 0x80 {
+            out.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        out.push(value as u8);
+    }
+    let mut out = Vec::new();
+    while !message.is_empty() {
+        let key = varint(&mut message);
+        put(&mut out, key);
+        if key & 7 == 0 {
+            put(&mut out, varint(&mut message));
+        } else {
+            let length = varint(&mut message);
+            let content = change((key >> 3) as u8, &message[..length]);
+            message = &message[length..];
+            put(&mut out, content.len());
+            out.extend(content);
+        }
+    }
+    out
+}
 
 /// A graph with everything that is looked at: an input, an output, weights, a resize, a branch, metadata.
 fn onnx() -> Vec<u8> {

@@ -4,10 +4,11 @@ mod common;
 #[path = "common/counting.rs"]
 mod counting;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use common::{Random, checkpoint, shared};
-use yolo11_checkpoint::{Checkpoint, Error, from_bytes, load, save_pt, save_safetensors};
+use yolo11_checkpoint::{Checkpoint, Error, StateArray, from_bytes, load, save_pt, save_safetensors, save_state};
 
 #[global_allocator]
 static ALLOCATOR: counting::Counting = counting::Counting;
@@ -128,6 +129,20 @@ fn a_file_is_neither_read_nor_written_as_a_whole() {
         assert!(length > 10_000_000 && reading.peak < length + 4_000_000, "{name}: {} of {length}", reading.peak);
         assert!(writing.peak < 2_000_000, "{name}: {}", writing.peak);
     }
+    // A training's whole state: arrays of four times the weights.
+    let path = folder.path().join("last.state.safetensors");
+    let specs = original.model.network().tensors();
+    let array = |part: &str, index: usize| StateArray {
+        name: format!("{part}/{}", specs[index].name),
+        shape: specs[index].shape.clone(),
+        values: original.model.tensor(index),
+    };
+    let parts = ["model", "ema", "first", "second"];
+    let arrays: Vec<_> = parts.iter().flat_map(|part| (0..specs.len()).map(|index| array(part, index))).collect();
+    let (saved, writing) = counting::measure(|| save_state(&path, &BTreeMap::new(), &arrays));
+    saved.unwrap();
+    let length = std::fs::metadata(&path).unwrap().len() as usize;
+    assert!(length > 40_000_000 && writing.peak < 2_000_000, "{} of {length}", writing.peak);
 }
 
 #[test]

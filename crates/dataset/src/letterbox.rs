@@ -46,12 +46,18 @@ impl Letterbox {
         Self { original, scaled, pad: [pad(1), pad(0)] }
     }
 
-    /// A box `[x1, y1, x2, y2]` of the input in pixels of the original picture, clipped to it. Height and width have a scale each,
-    /// since the scaled picture is rounded to whole pixels.
+    /// A box `[x1, y1, x2, y2]` of the input in pixels of the original picture, clipped to it.
     pub fn to_original(&self, bbox: [f32; 4]) -> [f32; 4] {
+        let [height, width] = self.original.map(|side| side as f32);
+        let [x1, y1, x2, y2] = self.to_original_plane(bbox);
+        [x1.clamp(0.0, width), y1.clamp(0.0, height), x2.clamp(0.0, width), y2.clamp(0.0, height)]
+    }
+
+    /// As [`Letterbox::to_original`], also where the box lies beyond the picture. Height and width have a scale each, since the scaled
+    /// picture is rounded to whole pixels.
+    pub fn to_original_plane(&self, bbox: [f32; 4]) -> [f32; 4] {
         let back = |value: f32, axis: usize| {
-            let original = self.original[axis] as f32;
-            ((value - self.pad[1 - axis] as f32) * (original / self.scaled[axis] as f32)).clamp(0.0, original)
+            (value - self.pad[1 - axis] as f32) * (self.original[axis] as f32 / self.scaled[axis] as f32)
         };
         [back(bbox[0], 1), back(bbox[1], 0), back(bbox[2], 1), back(bbox[3], 0)]
     }
@@ -87,7 +93,8 @@ pub(crate) fn resize(picture: &Picture, size: [usize; 2]) -> Option<Picture> {
     }
     let [height, width] = size;
     let mut pixels = vec![0; height * width * 3];
-    let axis = |to: usize, from: usize| Axis::new(0..to, from as f64 / to as f64, 0.0, from);
+    // The reciprocal of how much larger it becomes, as OpenCV rounds it.
+    let axis = |to: usize, from: usize| Axis::new(0..to, 1.0 / (to as f64 / from as f64), 0.0, from);
     let (columns, rows) = (axis(width, picture.width), axis(height, picture.height));
     resample(&picture.pixels, picture.width, &columns, &rows, &mut pixels, width, [0, 0]);
     Some(Picture { height, width, pixels })

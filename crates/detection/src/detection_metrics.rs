@@ -2,7 +2,7 @@
 //!
 //! Two average precisions stand side by side. [`DetectionSummary::map50_95`] is COCO's own. The *interpolated* one joins
 //! the points of the precision-recall curve by straight lines and integrates them by trapezoids; trainers of this family
-//! print it, and it reads a little lower.
+//! print it, and it reads a little lower. They also match boxes with targets before the boxes are clipped to the image.
 //!
 //! Of each detection some 50 bytes stay in memory, of each target a count.
 
@@ -125,6 +125,20 @@ impl DetectionMetrics {
     ///
     /// Fails, adding nothing, where a class is out of range.
     pub fn add_image(&mut self, detections: &[Detection], targets: &[TrueBox]) -> Result<(), Error> {
+        let boxes: Vec<[f32; 4]> = detections.iter().map(|detection| detection.bbox).collect();
+        self.add_clipped_image(detections, &boxes, targets)
+    }
+
+    /// Adds one image whose detections were clipped to it; `unclipped` are their boxes before. COCO's figures are of the clipped boxes, all
+    /// others of the unclipped ones.
+    ///
+    /// Fails, adding nothing, where a class is out of range.
+    pub fn add_clipped_image(
+        &mut self,
+        detections: &[Detection],
+        unclipped: &[[f32; 4]],
+        targets: &[TrueBox],
+    ) -> Result<(), Error> {
         let xywh = |[x1, y1, x2, y2]: [f32; 4]| {
             let [x1, y1, x2, y2] = [x1, y1, x2, y2].map(f64::from);
             [x1, y1, x2 - x1, y2 - y1]
@@ -142,7 +156,8 @@ impl DetectionMetrics {
             .collect();
         self.coco.add_image(&truths, &found)?;
 
-        let mut detections = detections.to_vec();
+        let whole = detections.iter().zip(unclipped).map(|(detection, &bbox)| Detection { bbox, ..*detection });
+        let mut detections: Vec<Detection> = whole.collect();
         detections.sort_by(|a, b| b.score.total_cmp(&a.score));
         let overlaps: Vec<f32> = detections
             .iter()

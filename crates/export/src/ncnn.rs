@@ -12,7 +12,7 @@ use crate::metadata::yaml;
 use crate::numbers::{halves, singles};
 use crate::options::check;
 use crate::program::{Convolution, Id, Operation, Program, Step};
-use crate::{Entry, Error, ExportOptions, Head, Precision};
+use crate::{Entry, Error, ExportOptions, Head};
 
 /// First line of the text.
 const MAGIC: &str = "7767517";
@@ -37,10 +37,8 @@ pub fn ncnn(model: &Model, options: &ExportOptions) -> Result<Vec<Entry>, Error>
     if options.batch != 1 {
         return Err(Error::NoBatch { format: "ncnn" });
     }
-    let calibration = options.precision.calibration();
-    let program = lower(model, options, Form::fixed(calibration));
+    let program = lower(model, options, Form::fixed(options.precision));
     let mut writer = Writer {
-        half: options.precision == Precision::Float16,
         program: &program,
         layers: Vec::new(),
         blobs: 0,
@@ -57,8 +55,6 @@ pub fn ncnn(model: &Model, options: &ExportOptions) -> Result<Vec<Entry>, Error>
 }
 
 struct Writer<'a> {
-    /// Whether weights are stored in float16.
-    half: bool,
     program: &'a Program,
     layers: Vec<String>,
     blobs: usize,
@@ -111,7 +107,7 @@ impl Writer<'_> {
                 self.bytes.extend(singles(values));
                 ("MemoryData", sizes(shape))
             }
-            Operation::Convolution(convolution) => self.convolution(convolution),
+            Operation::Convolution(convolution) => self.convolution(step, convolution),
             Operation::Silu => ("Swish", String::new()),
             Operation::Sigmoid => ("Sigmoid", String::new()),
             Operation::Add => ("BinaryOp", self.binary(0, step)),
@@ -163,7 +159,7 @@ impl Writer<'_> {
         }
     }
 
-    fn convolution(&mut self, convolution: &Convolution) -> (&'static str, String) {
+    fn convolution(&mut self, step: &Step, convolution: &Convolution) -> (&'static str, String) {
         let (kernel, stride, groups) = (convolution.kernel, convolution.stride, convolution.groups);
         let mut parameters = format!(
             "0={} 1={kernel} 3={stride} 4={} 5=1 6={}",
@@ -186,7 +182,7 @@ impl Writer<'_> {
             self.bytes.extend(singles(&convolution.bias));
             self.bytes.extend(singles(&weights.scales.iter().map(|scale| 1.0 / scale).collect::<Vec<_>>()));
             self.bytes.extend(singles(&[127.0 / most[0].max(most[1])]));
-        } else if self.half {
+        } else if step.half {
             self.bytes.extend(FLOAT16.to_le_bytes());
             self.bytes.extend(halves(&convolution.weight));
             self.align();
@@ -221,6 +217,7 @@ mod tests {
     use yolo11_network::{Network, Scale};
 
     use super::*;
+    use crate::Precision;
 
     #[test]
     fn every_value_is_made_once_and_read_once() {

@@ -12,7 +12,7 @@ use crate::metadata::{metadata, yaml};
 use crate::numbers::{halves, singles};
 use crate::options::check;
 use crate::program::{Convolution, Id, Operation, Program, Spread, Step};
-use crate::{Entry, Error, ExportOptions, Head, Precision};
+use crate::{Entry, Error, ExportOptions, Head};
 
 /// Writes a model as the files of a folder: `NAME.xml`, `NAME.bin` and `metadata.yaml`. The same model and options make the same bytes.
 ///
@@ -26,10 +26,9 @@ pub fn openvino(model: &Model, options: &ExportOptions, name: &str) -> Result<Ve
     if let Head::Suppressed(_) = options.head {
         return Err(Error::NoSuppression { format: "openvino" });
     }
-    let form = Form { dynamic: options.dynamic, ..Form::fixed(options.precision.calibration()) };
+    let form = Form { dynamic: options.dynamic, ..Form::fixed(options.precision) };
     let program = lower(model, options, form);
     let mut writer = Writer {
-        half: options.precision == Precision::Float16,
         dynamic: options.dynamic,
         layers: String::new(),
         edges: String::new(),
@@ -69,8 +68,6 @@ fn escaped(text: &str) -> String {
 }
 
 struct Writer {
-    /// Whether constants are stored in float16.
-    half: bool,
     /// Whether batch and size are free.
     dynamic: bool,
     layers: String,
@@ -156,9 +153,9 @@ impl Writer {
         self.layer(name, ("Const", 1), &attributes, &[], (kind, shape))
     }
 
-    /// A constant of the network in the precision of the file.
-    fn weight(&mut self, name: &str, shape: &[usize], values: &[f32]) -> Value {
-        if !self.half {
+    /// Numbers of a step in its precision.
+    fn weight(&mut self, name: &str, step: &Step, shape: &[usize], values: &[f32]) -> Value {
+        if !step.half {
             return self.constant(name, "f32", shape, &singles(values));
         }
         let stored = self.constant(&format!("{name}/stored"), "f16", shape, &halves(values));
@@ -264,7 +261,7 @@ impl Writer {
                 };
                 (rounded, self.quantised_weight(name, &shape, convolution))
             }
-            None => (input.clone(), self.weight(&format!("{name}/weight"), &shape, &convolution.weight)),
+            None => (input.clone(), self.weight(&format!("{name}/weight"), step, &shape, &convolution.weight)),
         };
         let (padding, stride) = (convolution.kernel / 2, convolution.stride);
         let attributes = format!(
@@ -273,7 +270,7 @@ impl Writer {
         let operation = if grouped { "GroupConvolution" } else { "Convolution" };
         let made = ("f32", step.shape.as_slice());
         let sum = self.layer(&format!("{name}/convolution"), (operation, 1), &attributes, &[&input, &weight], made);
-        let bias = self.weight(&format!("{name}/bias"), &[1, out, 1, 1], &convolution.bias);
+        let bias = self.weight(&format!("{name}/bias"), step, &[1, out, 1, 1], &convolution.bias);
         self.layer(name, ("Add", 1), "auto_broadcast=\"numpy\"", &[&sum, &bias], made)
     }
 

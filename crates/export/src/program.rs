@@ -21,7 +21,7 @@ pub(crate) struct Step {
     pub inputs: Vec<Id>,
     /// Shape of its value for the batch and size of the options; images are `[batch, channels, height, width]`.
     pub shape: Vec<usize>,
-    /// Whether its value is in float16.
+    /// Whether its numbers are in float16, and its value where the format computes in that.
     pub half: bool,
 }
 

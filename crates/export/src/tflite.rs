@@ -15,7 +15,7 @@ use crate::metadata::json;
 use crate::numbers::{halves, singles};
 use crate::options::check;
 use crate::program::{Convolution, Id, Operation, Program, Quantised, Spread, Step};
-use crate::{Error, ExportOptions, Head, Precision};
+use crate::{Error, ExportOptions, Head};
 use file::{Builtin, File, Options, Quantisation, TensorId, Type};
 
 /// Order of the axes of an image with its channels last, by those of one with its channels first.
@@ -36,11 +36,9 @@ pub fn tflite(model: &Model, options: &ExportOptions) -> Result<Vec<u8>, Error> 
     if options.dynamic {
         return Err(Error::NotDynamic { format: "tflite" });
     }
-    let calibration = options.precision.calibration();
-    let form = Form { shares: true, ..Form::fixed(calibration) };
+    let form = Form { shares: true, ..Form::fixed(options.precision) };
     let program = lower(model, options, form);
     let mut writer = Writer {
-        half: options.precision == Precision::Float16,
         file: File::new(),
         values: Vec::with_capacity(program.steps.len()),
         rounded: HashMap::new(),
@@ -56,8 +54,6 @@ pub fn tflite(model: &Model, options: &ExportOptions) -> Result<Vec<u8>, Error> 
 }
 
 struct Writer {
-    /// Whether weights are stored in float16.
-    half: bool,
     file: File,
     values: Vec<Value>,
     /// Values in 8 bits, by the value they come from.
@@ -107,9 +103,9 @@ impl Writer {
         self.file.tensor(name, Type::Int32, shape, Some(&bytes), None)
     }
 
-    /// A constant of the network in the precision of the file.
-    fn weight(&mut self, name: &str, shape: &[usize], values: &[f32]) -> TensorId {
-        if !self.half {
+    /// Numbers of a step in its precision.
+    fn weight(&mut self, name: &str, step: &Step, shape: &[usize], values: &[f32]) -> TensorId {
+        if !step.half {
             return self.file.tensor(name, Type::Float32, shape, Some(&singles(values)), None);
         }
         let stored = self.file.tensor(&format!("{name}/stored"), Type::Float16, shape, Some(&halves(values)), None);
@@ -260,8 +256,8 @@ impl Writer {
         let Some(quantised) = &convolution.quantised else {
             let input = if padded { self.pad(name, &input, kernel / 2, None) } else { input };
             let values = reordered(&convolution.weight, convolution);
-            let weight = self.weight(&format!("{name}/weight"), &shape, &values);
-            let bias = self.weight(&format!("{name}/bias"), &[out], &convolution.bias);
+            let weight = self.weight(&format!("{name}/weight"), step, &shape, &values);
+            let bias = self.weight(&format!("{name}/bias"), step, &[out], &convolution.bias);
             return self.operator(name, builtin, options, &[input.tensor, weight, bias], (made, true));
         };
         let rounded = self.rounded(step.inputs[0], &input, quantised);

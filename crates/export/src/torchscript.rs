@@ -14,7 +14,7 @@ use crate::metadata::json;
 use crate::numbers::{halves, singles};
 use crate::options::check;
 use crate::program::{Operation, Program};
-use crate::{Error, ExportOptions, Head, Precision};
+use crate::{Error, ExportOptions, Head};
 
 /// One file of an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,8 +46,8 @@ pub fn torchscript(model: &Model, options: &ExportOptions) -> Result<Vec<Entry>,
     if options.precision.calibration().is_some() {
         return Err(Error::NoInt8 { format: "torchscript" });
     }
-    let half = options.precision == Precision::Float16;
-    let program = lower(model, options, Form { half, dynamic: true, ..Form::fixed(None) });
+    let form = Form { computes_in_half: true, dynamic: true, ..Form::fixed(options.precision) };
+    let program = lower(model, options, form);
     let weights = weights(&program);
     let code = code::write(&program, &weights);
     let entry = |name: &str, content: Vec<u8>| Entry { name: format!("archive/{name}"), content };

@@ -54,8 +54,8 @@ pub struct FrameTime {
 /// What a whole `predict` brought.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PredictSummary {
-    /// Folder with what was written.
-    pub folder: PathBuf,
+    /// Folder with what was written; none where the settings want nothing written.
+    pub folder: Option<PathBuf>,
     /// What ran the model.
     pub backend: String,
     /// Pictures looked at.
@@ -102,11 +102,14 @@ pub fn predict(
     let settings = &weights::suit(settings, &model)?;
     check_classes(settings, &model.names)?;
     let mut predictor = Predictor::new(backend, options(settings, batch));
-    let folder =
-        RunFolder::create(&settings.project, settings.name.as_deref().unwrap_or("predict"), settings.exist_ok)?;
+    let name = settings.name.as_deref().unwrap_or("predict");
+    let folder = match writes(settings, &sources) {
+        true => Some(RunFolder::create(&settings.project, name, settings.exist_ok)?),
+        false => None,
+    };
     compute::pool(settings.threads)?.install(|| {
         let mut work = Work {
-            writer: Writer { settings, names: &model.names, folder: &folder },
+            writer: Writer { settings, names: &model.names, folder: folder.as_ref() },
             predictor: &mut predictor,
             stems: Stems::default(),
             batch,
@@ -114,7 +117,7 @@ pub fn predict(
             found: &mut |prediction: &Prediction| found(prediction, &model.names),
             kept: settings.save_json.then(Vec::new),
             summary: PredictSummary {
-                folder: folder.path().to_owned(),
+                folder: folder.as_ref().map(|folder| folder.path().to_owned()),
                 backend: String::new(),
                 pictures: 0,
                 frames: 0,
@@ -126,17 +129,29 @@ pub fn predict(
             let pictures: Vec<&Path> = sources.iter().map_while(Source::picture).collect();
             match source {
                 Source::Picture(_) => work.pictures(&pictures)?,
-                Source::Video(video) => work.video(video)?,
+                Source::Video(video) => work.video(video, saves(settings, source))?,
             }
             sources = &sources[pictures.len().max(1)..];
         }
         let Work { kept, mut summary, .. } = work;
-        if let Some(kept) = kept {
+        if let (Some(kept), Some(folder)) = (kept, &folder) {
             write_atomically(&folder.file("predictions.json"), Value::Array(kept).to_string().as_bytes())?;
         }
         summary.backend = predictor.backend_name().to_owned();
         Ok(summary)
     })
+}
+
+/// Whether the settings want a file of any source; labelled pictures and videos are written unless `save=false`, of live streams only
+/// with `save=true`.
+fn writes(settings: &Settings, sources: &[Source]) -> bool {
+    let data = settings.save_txt || settings.save_crop || settings.save_json;
+    data || sources.iter().any(|source| saves(settings, source))
+}
+
+/// Whether the source itself is written with labels in it.
+fn saves(settings: &Settings, source: &Source) -> bool {
+    settings.save.unwrap_or(!matches!(source, Source::Video(video) if video.live))
 }
 
 fn options(settings: &Settings, batch: usize) -> PredictOptions {
@@ -214,10 +229,9 @@ impl Work<'_> {
     }
 
     /// Looks at the frames of a video as they come.
-    fn video(&mut self, video: &Video) -> Result<(), Error> {
+    fn video(&mut self, video: &Video, saves: bool) -> Result<(), Error> {
         let mut frames = Frames::open(video, self.writer.settings.vid_stride)?;
         let stem = self.stems.free(Path::new(&video.stem()));
-        let saves = self.writer.settings.save.unwrap_or(!video.live);
         let rate = frames.rate / self.writer.settings.vid_stride as f64;
         let mut result: Option<VideoWriter> = None;
         loop {
@@ -233,13 +247,11 @@ impl Work<'_> {
                 let seconds = (!video.live).then(|| number as f64 / frames.rate);
                 let prediction = Prediction { frame: Some(FrameTime { number, seconds }), ..prediction };
                 self.writer.data(&prediction, &picture, &format!("{stem}_{number:06}"))?;
-                if saves {
+                if let (true, Some(folder)) = (saves, self.writer.folder) {
                     self.writer.draw(&prediction, &mut picture);
                     let writer = match result.take() {
                         Some(writer) => writer,
-                        None => {
-                            VideoWriter::create(&self.writer.folder.file(&format!("{stem}.mp4")), picture.size(), rate)?
-                        }
+                        None => VideoWriter::create(&folder.file(&format!("{stem}.mp4")), picture.size(), rate)?,
                     };
                     result.insert(writer).add(&picture)?;
                 }

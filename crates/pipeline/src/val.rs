@@ -305,7 +305,12 @@ mod tests {
         let images = vec![image("a/000000000139.jpg"), image("a/cat.png")];
         let split = Split { name: SplitName::Val, images, names: vec!["x".into()] };
         let detections = vec![Detection { bbox: [1.0, 2.0, 4.0, 8.0], score: 0.5, class: 0 }];
-        let found = [0, 1].map(|index| PictureDetections { index, detections: detections.clone() });
+        let unclipped = vec![[1.0, 2.0, 4.0, 8.0]];
+        let found = [0, 1].map(|index| PictureDetections {
+            index,
+            detections: detections.clone(),
+            unclipped: unclipped.clone(),
+        });
         let wanted = r#"[{"bbox":[1.0,2.0,3.0,6.0],"category_id":1,"image_id":139,"score":0.5},{"bbox":[1.0,2.0,3.0,6.0],"category_id":1,"image_id":"cat","score":0.5}]"#;
         assert_eq!(coco_json(&split, &found, CategoryIds::Coco).to_string(), wanted);
     }

@@ -65,8 +65,10 @@ impl Validation {
 pub struct PictureDetections {
     /// Position in the split's pictures.
     pub index: usize,
-    /// Best first.
+    /// Best first, clipped to it.
     pub detections: Vec<Detection>,
+    /// Their boxes before they were clipped.
+    pub unclipped: Vec<[f32; 4]>,
 }
 
 /// A split to measure models on, again and again.
@@ -158,15 +160,16 @@ impl Validator {
         let begun = Instant::now();
         let samples = batch.samples.par_iter().enumerate().map(|(image, sample)| {
             let mut detections = predictions.detect(image, &self.nms);
+            let mut unclipped = Vec::with_capacity(detections.len());
             for detection in &mut detections {
-                if let Some(place) = sample.place {
-                    detection.bbox = place.to_original(detection.bbox);
-                }
+                let bbox = detection.bbox;
+                unclipped.push(sample.place.map_or(bbox, |place| place.to_original_plane(bbox)));
+                detection.bbox = sample.place.map_or(bbox, |place| place.to_original(bbox));
                 if self.single_class {
                     detection.class = 0;
                 }
             }
-            PictureDetections { index: sample.index, detections }
+            PictureDetections { index: sample.index, detections, unclipped }
         });
         found.extend(samples.collect::<Vec<_>>());
         times.postprocess += begun.elapsed();
@@ -187,7 +190,7 @@ fn measure(split: &Split, found: &[PictureDetections]) -> Result<DetectionSummar
             let [x1, y1, x2, y2] = xywh_to_xyxy(label.bbox);
             TrueBox { class: label.class, bbox: [x1 * width, y1 * height, x2 * width, y2 * height] }
         });
-        metrics.add_image(&picture.detections, &targets.collect::<Vec<_>>())?;
+        metrics.add_clipped_image(&picture.detections, &picture.unclipped, &targets.collect::<Vec<_>>())?;
     }
     Ok(metrics.finish())
 }

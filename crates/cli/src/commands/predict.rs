@@ -57,6 +57,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     if json {
         terminal::print_json(&Value::Array(all))?;
     }
-    terminal::say(&format!("{}; results in {}", summary.counts(), summary.folder.display()));
+    let place = summary.folder.as_ref().map_or_else(String::new, |folder| format!("; results in {}", folder.display()));
+    terminal::say(&format!("{}{place}", summary.counts()));
     Ok(summary.check()?)
 }

@@ -67,10 +67,11 @@ fn lines_classes_and_batches() {
     assert_eq!(lines.len(), 2);
     assert!(lines[0]["path"].as_str().unwrap().ends_with("bus.jpg"));
     assert_eq!(names(&lines[0]).iter().filter(|name| **name == "person").count(), 4);
-    assert!(!bench.path("runs/predict/bus.jpg").exists());
+    // Where nothing is written there is no folder for it either.
+    assert!(!bench.path("runs").exists());
     let whole: Vec<Value> = serde_json::from_str(&bench.predict(&bench.weights(), &photos, &["--json"])).unwrap();
     assert_eq!(lines[0]["detections"], whole[0]["detections"]);
-    assert!(bench.path("runs/predict2/bus.jpg").exists());
+    assert!(bench.path("runs/predict/bus.jpg").exists());
 
     // Two pictures in one input of the same shape.
     let square = bench.lines(&bench.weights(), &photos, &["batch=2"]);
@@ -80,6 +81,9 @@ fn lines_classes_and_batches() {
     let buses = bench.lines(&bench.weights(), &photos, &["classes=5"]);
     assert_eq!((names(&buses[0]), names(&buses[1]).len()), (vec!["bus"], 0));
     let settings = [format!("model={}", bench.weights().display()), format!("source={}", photos.display())];
+    let place = |save: &str| said(&bench.run(&["predict", save, "name=place", &settings[0], &settings[1]]));
+    assert!(place("save=false").ends_with("2 pictures\n"));
+    assert!(place("save_txt=true").ends_with("2 pictures; results in runs/place\n"));
     let refused = bench.command(&["predict", "classes=99", &settings[0], &settings[1]]).output().unwrap();
     assert_eq!(refused.status.code(), Some(3));
     assert!(

@@ -31,6 +31,20 @@ fn an_image_with_one_right_one_wrong_and_one_missed() {
 }
 
 #[test]
+fn interpolated_figures_are_of_boxes_before_they_were_clipped() {
+    let mut metrics = DetectionMetrics::new(1);
+    // An object at the image's edge, found with a sixth of its width beyond it: an overlap of 5/6.
+    let bbox = [0.0, 0.0, 50.0, 60.0];
+    let targets = [TrueBox { class: 0, bbox }];
+    metrics.add_clipped_image(&[found(0, bbox, 0.9)], &[[-10.0, 0.0, 50.0, 60.0]], &targets).unwrap();
+    let summary = metrics.finish();
+    assert!((summary.map50_95 - 1.0).abs() < 1e-12, "{}", summary.map50_95);
+    assert!((summary.interpolated_map50 - 0.995).abs() < 1e-12, "{}", summary.interpolated_map50);
+    // Right at .50 to .80, seven of the ten.
+    assert!((summary.interpolated_map50_95 - 0.995 * 0.7).abs() < 1e-12, "{}", summary.interpolated_map50_95);
+}
+
+#[test]
 fn confusion_pairs_whatever_the_classes_and_leaves_out_the_unsure() {
     let mut metrics = DetectionMetrics::new(2);
     let bbox = [10.0, 10.0, 60.0, 60.0];

@@ -227,9 +227,10 @@ fn carry_out_all(folder: &Path, drawings: Vec<Drawing>) -> Vec<Notice> {
 
 /// Of the first batches what is shown: the pictures that have room on a sheet, their sure detections.
 fn shown(found: &[PictureDetections], batch: usize) -> Vec<PictureDetections> {
-    let sure = |picture: &PictureDetections| PictureDetections {
-        index: picture.index,
-        detections: picture.detections.iter().filter(|found| found.score >= CONFIDENCE).copied().collect(),
+    let sure = |picture: &PictureDetections| {
+        let all = picture.detections.iter().copied().zip(picture.unclipped.iter().copied());
+        let (detections, unclipped) = all.filter(|(found, _)| found.score >= CONFIDENCE).unzip();
+        PictureDetections { index: picture.index, detections, unclipped }
     };
     found.iter().take(BATCHES * batch).map(sure).collect()
 }

@@ -37,29 +37,29 @@ impl Stems {
 pub(super) struct Writer<'a> {
     pub settings: &'a Settings,
     pub names: &'a [String],
-    pub folder: &'a RunFolder,
+    /// None where nothing is to be written.
+    pub folder: Option<&'a RunFolder>,
 }
 
 impl Writer<'_> {
     /// Everything that the settings want of a picture; `stem` is its name in the run's folder, without ending.
     pub fn picture(&self, prediction: &Prediction, mut picture: Picture, stem: &str) -> Result<(), Error> {
         self.data(prediction, &picture, stem)?;
-        if self.settings.save == Some(false) {
-            return Ok(());
-        }
+        let Some(folder) = self.folder.filter(|_| self.settings.save != Some(false)) else { return Ok(()) };
         let is_jpeg = prediction
             .path
             .extension()
             .is_some_and(|ending| ["jpg", "jpeg"].iter().any(|jpeg| ending.eq_ignore_ascii_case(jpeg)));
         let ending = if is_jpeg { "jpg" } else { "png" };
         self.draw(prediction, &mut picture);
-        write_picture(&self.folder.file(&format!("{stem}.{ending}")), picture)
+        write_picture(&folder.file(&format!("{stem}.{ending}")), picture)
     }
 
     /// The label file and the cut-outs, where they are wanted.
     pub fn data(&self, prediction: &Prediction, picture: &Picture, stem: &str) -> Result<(), Error> {
+        let Some(run) = self.folder else { return Ok(()) };
         if self.settings.save_txt {
-            let labels = self.folder.file("labels");
+            let labels = run.file("labels");
             create_folder(&labels)?;
             let text = label_file(&prediction.detections, prediction.size, self.settings.save_conf);
             write_atomically(&labels.join(format!("{stem}.txt")), text.as_bytes())?;
@@ -69,7 +69,7 @@ impl Writer<'_> {
                 let Some(crop) = crop(picture, detection.bbox) else { continue };
                 let class = self.names.get(detection.class);
                 let class = class.map_or_else(|| detection.class.to_string(), |name| safe_name(name));
-                let folder = self.folder.file("crops").join(class);
+                let folder = run.file("crops").join(class);
                 create_folder(&folder)?;
                 write_picture(&folder.join(format!("{stem}_{}.jpg", number + 1)), crop)?;
             }
