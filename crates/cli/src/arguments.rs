@@ -5,8 +5,10 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use yolo11_config::{Section, Settings, find, listing};
+use yolo11_pipeline::compute::{Work, device_note};
 
 use crate::failure::Failure;
+use crate::terminal;
 
 /// Options that are not settings.
 const OPTIONS: [&str; 4] = ["--json", "--jsonl", "--help", "--version"];
@@ -62,6 +64,14 @@ pub(crate) fn settings(words: &[String]) -> Result<Settings, Failure> {
         }
     }
     Ok(Settings::load(file.as_deref(), &overrides)?)
+}
+
+/// Says on stderr that the CPU computes where a CUDA device was asked for. Errors: `strict_device` forbids that.
+pub(crate) fn say_device_note(settings: &Settings, work: Work) -> Result<(), Failure> {
+    if let Some(note) = device_note(settings, work)? {
+        terminal::say(&format!("warning: {note}"));
+    }
+    Ok(())
 }
 
 /// Whether a word without `=` names a settings file.

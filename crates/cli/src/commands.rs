@@ -4,6 +4,7 @@ mod benchmark;
 mod completion;
 mod config;
 mod data;
+mod doctor;
 mod export;
 mod info;
 mod init;
@@ -39,6 +40,7 @@ pub(crate) const ALL: &[Subcommand] = &[
     Subcommand { name: "config", command: config::command, run: config::run },
     Subcommand { name: "data", command: data::command, run: data::run },
     Subcommand { name: "benchmark", command: benchmark::command, run: benchmark::run },
+    Subcommand { name: "doctor", command: doctor::command, run: doctor::run },
     Subcommand { name: "tracking", command: tracking::command, run: tracking::run },
     Subcommand { name: "completion", command: completion::command, run: completion::run },
     Subcommand { name: "version", command: version::command, run: version::run },

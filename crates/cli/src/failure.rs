@@ -33,7 +33,7 @@ pub(crate) enum Failure {
     /// The tracking server cannot run.
     #[error("{message}\nhint: {hint}")]
     Server { message: String, hint: String },
-    /// `services doctor` found faults and has listed them.
+    /// A doctor found faults and has listed them.
     #[error("faults found: {0}")]
     Faults(usize),
     /// A data set cannot be used, read or written.

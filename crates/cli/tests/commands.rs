@@ -64,6 +64,7 @@ fn help_lists_the_subcommands_and_says_how_settings_are_written() {
         "config",
         "data",
         "benchmark",
+        "doctor",
         "tracking",
         "completion",
         "version",

@@ -208,3 +208,26 @@ fn torchrun_starts_them() {
     assert!(told.contains("processes  2, each learns its share of a batch's 5 pictures"), "{told}");
     assert_eq!(saved(folder.path(), "launched").counters.epoch, 1);
 }
+
+#[test]
+fn mpirun_starts_them() {
+    if Command::new("mpirun").arg("--version").output().is_err() {
+        eprintln!("skipped: `mpirun` is not installed (Debian's openmpi-bin)");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let port = format!("MASTER_PORT={}", free_port());
+    let output = Command::new("mpirun")
+        .args(["-n", "2", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none"])
+        .args(["-x", "MASTER_ADDR=127.0.0.1", "-x", &port])
+        .arg(env!("CARGO_BIN_EXE_yolo11"))
+        .args(TRAINING)
+        .args(["epochs=1", "name=launched"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let told = text(&output.stderr);
+    assert!(output.status.success(), "{told}");
+    assert!(told.contains("processes  2, each learns its share of a batch's 5 pictures"), "{told}");
+    assert_eq!(saved(folder.path(), "launched").counters.epoch, 1);
+}

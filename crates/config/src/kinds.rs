@@ -1,6 +1,7 @@
 //! The types a setting can have: how each is read from a YAML value, shown, and called in messages.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 
 use serde_json::Value;
@@ -356,43 +357,60 @@ impl Kind for Batch {
 }
 
 /// What computes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Device {
-    /// The first accelerator there is, otherwise the CPU.
+    /// The first accelerator there is that this program can use, otherwise the CPU.
     Auto,
     /// The CPU.
     Cpu,
-    /// The CUDA device of this number, from 0.
-    Cuda(usize),
+    /// The CUDA devices of these numbers, from 0; at least one.
+    Cuda(Vec<usize>),
 }
 
 impl Kind for Device {
-    const NAME: &'static str = "auto, cpu, cuda, cuda:N or N (a CUDA device's number)";
+    const NAME: &'static str = "auto, cpu, cuda, cuda:N or N (a CUDA device's number, or several as 0,1)";
     const CHOICES: &'static [&'static str] = &["auto", "cpu", "cuda", "cuda:0"];
 
     fn read(node: &Node, range: Range) -> Result<Self, Refusal> {
         let text = match &node.data {
-            Data::List(items) if items.len() == 1 => items[0].text().unwrap_or_default(),
-            Data::List(_) => return refused_with("training runs on one device; name one"),
-            _ => node.text().unwrap_or_default(),
+            Data::List(items) => items.iter().map(|item| item.text().unwrap_or_default()).collect::<Vec<_>>().join(","),
+            _ => node.text().unwrap_or_default().to_owned(),
         };
         let text = text.trim().to_ascii_lowercase();
         match text.as_str() {
             "auto" => Ok(Device::Auto),
             "cpu" => Ok(Device::Cpu),
-            "cuda" | "gpu" => Ok(Device::Cuda(0)),
+            "cuda" | "gpu" => Ok(Device::Cuda(vec![0])),
             "mps" => refused_with("Apple's GPU is not supported; device=cpu uses every core"),
-            text if text.contains(',') => refused_with("training runs on one device; name one"),
-            text => usize::read(&Node::scalar(text.strip_prefix("cuda:").unwrap_or(text)), range).map(Device::Cuda),
+            text => {
+                let mut numbers = Vec::new();
+                for number in text.split(',').map(str::trim) {
+                    let number = number.strip_prefix("cuda:").unwrap_or(number);
+                    let number = usize::read(&Node::scalar(number), range)?;
+                    if numbers.contains(&number) {
+                        return refused_with("name each device once");
+                    }
+                    numbers.push(number);
+                }
+                Ok(Device::Cuda(numbers))
+            }
         }
     }
 
     fn show(&self) -> Value {
-        Value::String(match self {
-            Device::Auto => "auto".to_owned(),
-            Device::Cpu => "cpu".to_owned(),
-            Device::Cuda(number) => format!("cuda:{number}"),
-        })
+        Value::String(self.to_string())
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Device::Auto => f.write_str("auto"),
+            Device::Cpu => f.write_str("cpu"),
+            Device::Cuda(numbers) => {
+                write!(f, "cuda:{}", numbers.iter().map(usize::to_string).collect::<Vec<_>>().join(","))
+            }
+        }
     }
 }
 

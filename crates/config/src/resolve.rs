@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::error::{Error, Origin};
-use crate::kinds::{Pretrained, Refusal};
+use crate::kinds::{Device, Pretrained, Refusal};
 use crate::lookup::{look_up, missed};
 use crate::model::locate_weights;
 use crate::node::{Data, Entry, Node, Position, parse};
@@ -94,7 +94,16 @@ impl Settings {
         let node = Node::from_argument(value)
             .map_err(|fault| Error::Malformed { origin: origin.clone(), message: fault.message })?;
         match look_up(key, None) {
-            Ok(setting) => self.set(setting, &node).map_err(|refusal| invalid(setting, key, &node, origin, refusal)),
+            Ok(setting) => {
+                self.set(setting, &node).map_err(|refusal| invalid(setting, key, &node, origin, refusal))?;
+                // A file goes from machine to machine; an argument means this one.
+                if setting.name == "device" && matches!(self.device, Device::Cuda(_)) && !self.is_given("strict_device")
+                {
+                    self.strict_device = true;
+                    self.given.insert("strict_device");
+                }
+                Ok(())
+            }
             Err(miss) => match known(key, (!node.is_null()).then(|| node.summary()).as_deref()) {
                 Some(answer) => passed_over(answer, key, &node, origin),
                 None => Err(missed(&miss, key, None, origin)),

@@ -143,10 +143,10 @@ settings! {
     batch: Batch = Batch::Images(16), Training, aliases ["batch_size"];
     /// Side of the network's input in pixels
     imgsz: usize = 640, Training, aliases ["img_size", "image_size"], range Range::between(32.0, 8192.0).multiples_of(32);
-    /// What computes: auto, cpu, cuda, cuda:0 or 0
+    /// What computes: auto, cpu, cuda, cuda:0, 0, or several as 0,1
     device: Device = Device::Auto, Training;
-    /// Stop with an error where the device is missing, instead of going on with the CPU
-    strict_device: bool = false, Training;
+    /// Stop with an error where the device cannot be used, instead of saying so and going on with the CPU
+    strict_device: bool = false, Training, default "true where device is an argument, false where a file names it";
     /// Threads that decode and augment ahead of the training
     workers: usize = default_workers(), Training, range Range::between(0.0, 256.0), default "cores - 1, from 1 to 8";
     /// Threads that compute; the result does not depend on it

@@ -45,7 +45,7 @@ fn the_file_of_the_repository_works_as_it_stands() {
 
     assert_eq!(settings.model, ModelSource::Scale(ModelScale::Nano));
     assert_eq!((settings.epochs, settings.batch, settings.imgsz), (3, Batch::Images(4), 640));
-    assert_eq!((settings.device, settings.strict_device, settings.workers), (Device::Cuda(0), false, 4));
+    assert_eq!((&settings.device, settings.strict_device, settings.workers), (&Device::Cuda(vec![0]), false, 4));
     assert_eq!((settings.optimizer, settings.lr0, settings.weight_decay), (OptimizerName::AdamW, 0.001, 0.0005));
     assert_eq!((settings.augmentation.mosaic, settings.augmentation.hsv_s), (0.0, 0.7));
     assert_eq!(settings.data.as_deref(), Some("data/dataset.yaml"));
@@ -75,7 +75,7 @@ fn flat_files_in_the_style_of_the_reference_work() {
     let settings = from_yaml(text).unwrap();
     assert_eq!(settings.model, ModelSource::Scale(ModelScale::Small));
     assert_eq!((settings.imgsz, settings.batch, settings.lr0), (320, Batch::Automatic, 0.001));
-    assert_eq!((settings.device, settings.cache, settings.gains.bbox), (Device::Auto, Cache::Ram, 7.0));
+    assert_eq!((&settings.device, settings.cache, settings.gains.bbox), (&Device::Auto, Cache::Ram, 7.0));
     assert_eq!((settings.name.as_deref(), settings.freeze.modules().len()), (Some("exp 1"), 10));
     assert!(!settings.is_given("device") && !settings.is_given("time"));
     let untracked = from_yaml("mlflow: off\n").unwrap();
@@ -92,6 +92,41 @@ fn arguments_win_over_the_file_and_later_ones_over_earlier() {
     assert_eq!((settings.mlflow.run_name.as_deref(), settings.classes.as_slice()), (Some("b"), [0, 2].as_slice()));
     settings.apply_argument("classes=None").unwrap();
     assert!(settings.classes.is_empty() && !settings.is_given("classes"));
+}
+
+#[test]
+fn a_device_is_read_in_every_form_people_write_and_an_argument_means_it() {
+    for (text, numbers, shown) in [
+        ("cuda", vec![0], "cuda:0"),
+        ("gpu", vec![0], "cuda:0"),
+        ("cuda:0", vec![0], "cuda:0"),
+        ("CUDA:3", vec![3], "cuda:3"),
+        ("0", vec![0], "cuda:0"),
+        ("[1]", vec![1], "cuda:1"),
+        ("0,1", vec![0, 1], "cuda:0,1"),
+        ("[0, 1]", vec![0, 1], "cuda:0,1"),
+        ("cuda:0,1", vec![0, 1], "cuda:0,1"),
+        ("cuda:1, cuda:0", vec![1, 0], "cuda:1,0"),
+    ] {
+        let argued = from_arguments(&[&format!("device={text}")]).unwrap();
+        assert_eq!((&argued.device, argued.strict_device), (&Device::Cuda(numbers.clone()), true), "{text}");
+        let filed = from_yaml(&format!("device: {text}\n")).unwrap();
+        assert_eq!((&filed.device, filed.strict_device), (&Device::Cuda(numbers), false), "{text}");
+        assert_eq!(filed.device.to_string(), shown);
+        // What args.yaml holds is the same again.
+        assert_eq!(from_yaml(&filed.to_yaml()).unwrap(), filed);
+        assert_eq!(from_yaml(&argued.to_yaml()).unwrap(), argued);
+    }
+    for arguments in [&["strict_device=false", "device=cuda"], &["device=cuda", "strict_device=false"]] {
+        assert!(!from_arguments(arguments).unwrap().strict_device);
+    }
+    assert!(!from_arguments(&["device=cpu"]).unwrap().strict_device);
+    let mut resumed = from_yaml("device: cuda\n").unwrap();
+    resumed.overlay(&from_arguments(&["device=1"]).unwrap());
+    assert_eq!((resumed.device, resumed.strict_device), (Device::Cuda(vec![1]), true));
+    for text in ["0,0", "cuda:", "0,", "-1", "tpu"] {
+        assert!(from_arguments(&[&format!("device={text}")]).is_err(), "{text}");
+    }
 }
 
 #[test]
@@ -112,7 +147,7 @@ fn values_are_read_in_every_form_people_write() {
     ])
     .unwrap();
     assert_eq!((settings.classes.as_slice(), settings.freeze), ([1, 2].as_slice(), Freeze::Modules(vec![0, 3])));
-    assert_eq!((settings.device, settings.cache), (Device::Cuda(1), Cache::Disk));
+    assert_eq!((settings.device, settings.cache), (Device::Cuda(vec![1]), Cache::Disk));
     assert_eq!(settings.resume, Resume::From("runs/train/weights/last.pt".into()));
     assert_eq!((settings.pretrained, settings.optimizer), (Pretrained::No, OptimizerName::AdamW));
     assert_eq!((settings.tracking, settings.iou, settings.name.as_deref()), (true, 0.5, Some("0123")));
@@ -172,8 +207,8 @@ fn every_fault_of_a_file_names_its_line_and_what_would_mend_it() {
             "c.yaml:1:8: `model` must be yolo11n, yolo11s, yolo11m, yolo11l, yolo11x or the path of a .pt, .safetensors or .onnx file; got `yolo12n`",
         ),
         (
-            "device: 0,1\n",
-            "c.yaml:1:9: `device` must be auto, cpu, cuda, cuda:N or N (a CUDA device's number); got `0,1`\nhint: training runs on one device; name one",
+            "device: 0,0\n",
+            "c.yaml:1:9: `device` must be auto, cpu, cuda, cuda:N or N (a CUDA device's number, or several as 0,1); got `0,0`\nhint: name each device once",
         ),
         ("epochs: 1\nepochs: 2\n", "c.yaml:2:1: `epochs` is given twice; first on line 1"),
         (

@@ -18,7 +18,7 @@ mod tiles;
 pub use backend::{Backend, LastRun, ModelInfo, Predictions};
 pub use error::Error;
 pub use native::Native;
-pub use open::{BackendKind, ENDINGS, OpenOptions, inspect, onnxruntime_is_installed, open};
+pub use open::{BackendKind, ENDINGS, OpenOptions, inspect, onnxruntime, onnxruntime_is_installed, open};
 pub use predictor::{Found, Milliseconds, PredictOptions, Predictor};
 pub use python::open_in_python;
 pub use tiles::Tiling;

@@ -72,9 +72,12 @@ fn environment(given: Option<&Path>) -> Result<(Environment, PathBuf), Error> {
     })
 }
 
-/// Whether the library can be loaded here.
-pub(crate) fn is_installed(given: Option<&Path>) -> bool {
-    environment(given).is_ok()
+/// Loads the library and gives its file and its version.
+pub(crate) fn installed(given: Option<&Path>) -> Result<(PathBuf, String), Error> {
+    environment(given).map(|(_, path)| {
+        let version = version(&path);
+        (path, version)
+    })
 }
 
 impl OnnxRuntime {

@@ -120,5 +120,13 @@ fn open_onnx(path: &Path, options: &OpenOptions) -> Result<Box<dyn Backend>, Err
 
 /// Whether ONNX Runtime can be loaded here, from `library` where that is given.
 pub fn onnxruntime_is_installed(library: Option<&Path>) -> bool {
-    crate::onnxruntime::is_installed(library)
+    onnxruntime(library).is_ok()
+}
+
+/// Loads ONNX Runtime, from `library` where that is given, and gives its file and the version in that file's name.
+///
+/// # Errors
+/// It is not installed, or cannot be loaded.
+pub fn onnxruntime(library: Option<&Path>) -> Result<(PathBuf, String), Error> {
+    crate::onnxruntime::installed(library)
 }

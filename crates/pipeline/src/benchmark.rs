@@ -10,6 +10,7 @@ use yolo11_config::{ModelSource, Settings};
 use yolo11_detection::{Gains, Heads, LossWorkspace, Target};
 use yolo11_engine::{Ema, EmaSettings, Gradients, Optimiser, OptimiserKind, OptimiserSettings, Rates, TrainingSession};
 use yolo11_inference::{Backend, ModelInfo, Native};
+use yolo11_machine::system::peak_memory;
 use yolo11_network::{Model, Network};
 
 use crate::event::Announcer;
@@ -129,7 +130,7 @@ pub fn benchmark(settings: &Settings, subject: Subject, repeats: usize) -> Resul
         threads: settings.threads,
         timings,
         planned_memory,
-        peak_memory: compute::peak_memory(),
+        peak_memory: peak_memory(),
     })
 }
 

@@ -1,8 +1,11 @@
 //! What a run computes on: threads, device, memory.
 
 use rayon::ThreadPool;
-use yolo11_config::{Device, Settings};
+use yolo11_config::{BackendName as Backend, Device, ModelSource, Settings};
 use yolo11_engine::TrainingSession;
+use yolo11_inference::onnxruntime_is_installed;
+use yolo11_machine::nvidia::{Driver, driver};
+use yolo11_machine::system::free_memory;
 use yolo11_network::Network;
 
 use crate::Error;
@@ -22,46 +25,85 @@ pub fn pool(threads: usize) -> Result<ThreadPool, Error> {
     builder.build().map_err(|error| Error::Threads { threads, reason: error.to_string() })
 }
 
-/// What to tell about the device: nothing where the CPU was wanted or nothing was said.
+/// What the device is to run.
+#[derive(Clone, Copy, Debug)]
+pub enum Work {
+    /// This program's engine, which has no CUDA device in this version.
+    Engine,
+    /// What `model` names: an ONNX file may be run by ONNX Runtime, on its own devices.
+    Model,
+}
+
+/// What to say about the device: nothing where it is the one that was asked for, or where none was.
 ///
 /// # Errors
-/// A CUDA device was asked for with `strict_device`.
-pub fn device_note(settings: &Settings) -> Result<Option<String>, Error> {
-    match settings.device {
-        Device::Auto | Device::Cpu => Ok(None),
-        Device::Cuda(_) if settings.strict_device => Err(Error::Setup {
-            message: "device=cuda: no CUDA device is supported by this build".into(),
-            hint: "set device=cpu, or strict_device=false to go on with the CPU".into(),
+/// A CUDA device was asked for that cannot be used for this work, and `strict_device` is set, as it is where `device` is an argument.
+pub fn device_note(settings: &Settings, work: Work) -> Result<Option<String>, Error> {
+    let Some(why) = without_cuda(settings, work) else { return Ok(None) };
+    match settings.strict_device {
+        true => Err(Error::Setup {
+            message: why,
+            hint: "give device=cpu, or strict_device=false to go on with the CPU; `yolo11 doctor` lists what there is"
+                .into(),
         }),
-        Device::Cuda(_) => Ok(Some("no CUDA device is supported by this build; computing on the CPU".into())),
+        false => Ok(Some(format!("{why}; computing on the CPU"))),
     }
 }
 
-/// Bytes of memory that this process uses, where the system tells.
-pub fn memory_in_use() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    kilobytes(&status, "VmRSS:").map(|kilobytes| kilobytes * 1024)
+/// Whether ONNX Runtime is to compute on a CUDA device.
+pub(crate) fn uses_cuda(settings: &Settings) -> bool {
+    matches!(settings.device, Device::Cuda(_)) && without_cuda(settings, Work::Model).is_none()
 }
 
-/// Most bytes of memory that this process has used so far, where the system tells.
-pub fn peak_memory() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    kilobytes(&status, "VmHWM:").map(|kilobytes| kilobytes * 1024)
-}
-
-/// Bytes of memory that are free for this process, where the system tells: the machine's, or what is left of a container's bound.
-pub fn free_memory() -> Option<u64> {
-    let machine = kilobytes(&std::fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")? * 1024;
-    let figure = |name: &str| -> Option<u64> {
-        std::fs::read_to_string(format!("/sys/fs/cgroup/{name}")).ok()?.trim().parse().ok()
+/// Why the CUDA devices that are asked for cannot be used; none where they can, or none are asked for.
+fn without_cuda(settings: &Settings, work: Work) -> Option<String> {
+    let Device::Cuda(numbers) = &settings.device else { return None };
+    let device = &settings.device;
+    let is_onnx = match &settings.model {
+        ModelSource::Weights(path) => path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("onnx")),
+        ModelSource::Scale(_) => false,
     };
-    let container = figure("memory.max").zip(figure("memory.current")).map(|(most, used)| most.saturating_sub(used));
-    Some(container.map_or(machine, |container| container.min(machine)))
+    let asked = match numbers.len() {
+        1 => "1 CUDA device".to_owned(),
+        count => format!("{count} CUDA devices"),
+    };
+    let asked = format!("device={device} asks for {asked}");
+    let missing = match work {
+        Work::Model if is_onnx => {
+            let has_runtime = || onnxruntime_is_installed(settings.onnxruntime.as_deref());
+            match settings.backend {
+                // Who names the execution providers has said what computes.
+                _ if !settings.providers.is_empty() => return None,
+                Backend::Rust => "backend=rust computes on the CPU only",
+                Backend::Auto if !has_runtime() => {
+                    "ONNX Runtime is not installed and the reader in Rust computes on the CPU only"
+                }
+                _ if numbers.as_slice() != [0] => {
+                    "ONNX Runtime is given device 0 only (CUDA_VISIBLE_DEVICES chooses which that is)"
+                }
+                _ if !driver().devices().is_empty() => return None,
+                _ => "ONNX Runtime needs one",
+            }
+        }
+        Work::Engine | Work::Model => "this version of yolo11 has no CUDA engine",
+    };
+    Some(format!("{asked}; {missing}, and this machine has {}", devices(driver())))
 }
 
-fn kilobytes(text: &str, key: &str) -> Option<u64> {
-    let line = text.lines().find(|line| line.starts_with(key))?;
-    line.split_whitespace().nth(1)?.parse().ok()
+/// The CUDA devices that there are, in words that follow "this machine has".
+pub(crate) fn devices(driver: &Driver) -> String {
+    match driver {
+        Driver::Missing => "0 of them: no NVIDIA driver (libcuda.so.1 was not found)".to_owned(),
+        Driver::Unloadable { path, reason } => {
+            format!("0 of them: its NVIDIA driver cannot be loaded ({}: {reason})", path.display())
+        }
+        Driver::Unready { reason, .. } => format!("0 of them: its NVIDIA driver finds none: {reason}"),
+        Driver::Ready(ready) if ready.devices.is_empty() => "0 of them: its NVIDIA driver finds none".to_owned(),
+        Driver::Ready(ready) => {
+            let names = ready.devices.iter().enumerate().map(|(number, device)| format!("{number}: {}", device.name));
+            format!("{} ({})", ready.devices.len(), names.collect::<Vec<_>>().join(", "))
+        }
+    }
 }
 
 /// The largest power of two of pictures whose training fits into 60 % of the free memory; at least 1.
@@ -95,26 +137,5 @@ mod tests {
         assert_eq!(largest_batch(100, 150, 20, 1000), 8);
         assert_eq!(largest_batch(100, 150, 20, 10), 1);
         assert_eq!(largest_batch(100, 150, 20, u64::MAX / 2), LARGEST_BATCH);
-    }
-
-    #[test]
-    fn a_missing_device_is_a_note_or_an_error() {
-        let mut settings = Settings::default();
-        assert_eq!(device_note(&settings).unwrap(), None);
-        settings.device = Device::Cuda(0);
-        let note = device_note(&settings).unwrap().unwrap();
-        assert_eq!(note, "no CUDA device is supported by this build; computing on the CPU");
-        settings.strict_device = true;
-        let error = device_note(&settings).unwrap_err();
-        assert_eq!(error.exit_code(), 3);
-        assert!(error.to_string().contains("\nhint: set device=cpu"), "{error}");
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn memory_in_use_is_that_of_a_living_process() {
-        let bytes = memory_in_use().unwrap();
-        assert!(peak_memory().unwrap() >= bytes);
-        assert!(bytes > 1_000_000 && bytes < free_memory().unwrap() + (1 << 40));
     }
 }

@@ -11,9 +11,9 @@ use yolo11_dataset::{
     Severity, Share, Split, SplitName,
 };
 use yolo11_detection::Target;
+use yolo11_machine::system::free_memory;
 use yolo11_versioning::Address;
 
-use crate::compute::free_memory;
 use crate::data_version::{self, DataVersion};
 use crate::file::write_atomically;
 use crate::{Announcer, Error, Event};

@@ -8,6 +8,7 @@ pub mod check;
 pub mod compute;
 pub mod data;
 pub mod data_version;
+pub mod doctor;
 mod error;
 pub mod event;
 pub mod export;

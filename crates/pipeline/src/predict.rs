@@ -93,7 +93,6 @@ pub fn predict(
     mut found: impl FnMut(&Prediction, &[String]) + Send,
 ) -> Result<PredictSummary, Error> {
     let sources = sources::sources(&settings.source)?;
-    compute::device_note(settings)?;
     let batch = match settings.batch {
         Batch::Images(batch) if settings.is_given("batch") => batch,
         _ => 1,

@@ -9,6 +9,7 @@ use yolo11_dataset::SplitName;
 use yolo11_network::Network;
 use yolo11_tracking::Environment;
 
+use crate::compute::Work;
 use crate::data::Opened;
 use crate::event::RunSummary;
 use crate::file::write_atomically;
@@ -111,8 +112,8 @@ fn prepare_and_run(
     let mut settings = resumed.as_ref().map_or_else(|| settings.clone(), |resumed| resumed.settings.clone());
     let mut environment = Environment::of_process();
     tracking::take_secrets(&mut settings, &mut environment);
-    if let Some(note) = compute::device_note(&settings)? {
-        announcer.note(note)?;
+    if let Some(note) = compute::device_note(&settings, Work::Engine)? {
+        announcer.warn(note)?;
     }
     if settings.rect {
         announcer.warn("rect=true applies to validation only; training batches are square")?;
@@ -195,7 +196,7 @@ fn follow(
     settings.overlay(given);
     tracking::take_secrets(&mut settings, &mut Environment::of_process());
     group.check_same("what it was asked for", &group::what_counts(&settings))?;
-    compute::device_note(&settings)?;
+    compute::device_note(&settings, Work::Engine)?;
     let Opened { description, .. } = data::open(&settings, announcer, stop)?;
     let training = data::scan(&description, SplitName::Train, &settings, announcer)?;
     group.check_same("the training data", &data::digest(&training))?;

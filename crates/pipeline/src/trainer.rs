@@ -16,6 +16,7 @@ use yolo11_engine::{
     Ema, EmaSettings, Gradients, Optimiser, OptimiserKind, OptimiserSettings, Peers, Rates, TrainingSession,
 };
 use yolo11_inference::{ModelInfo, Native};
+use yolo11_machine::system::memory_in_use;
 use yolo11_network::{Model, Network, TensorKind};
 
 use crate::event::{Best, Counters, Ending, EpochReport, RunDescription, RunSummary, StepReport, TrainingState};
@@ -24,7 +25,7 @@ use crate::resume::Resumed;
 use crate::run_folder::RunFolder;
 use crate::schedule::{OptimiserChoice, Schedule, ScheduleSettings};
 use crate::validation::{Validation, Validator, gains};
-use crate::{Announcer, Error, Event, compute, data, state, weights};
+use crate::{Announcer, Error, Event, data, state, weights};
 
 /// Pictures of a validation's batch: without gradients twice as many fit into the same memory.
 pub(crate) fn validation_batch(batch: usize) -> usize {
@@ -234,7 +235,7 @@ impl<'a> Trainer<'a> {
             rates: self.last_rates,
             validation,
             images_per_second,
-            memory: compute::memory_in_use(),
+            memory: memory_in_use(),
         };
         self.finish_epoch(report)
     }

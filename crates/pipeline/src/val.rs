@@ -8,6 +8,7 @@ use yolo11_config::{Batch, Settings};
 use yolo11_dataset::{Split, SplitName};
 use yolo11_detection::CocoMetrics;
 
+use crate::compute::Work;
 use crate::event::{Announcer, Event};
 use crate::file::write_atomically;
 use crate::observers::{LogFile, Progress, draw_validation};
@@ -75,8 +76,8 @@ fn measure(
     ids: CategoryIds,
     stop: &AtomicBool,
 ) -> Result<ValReport, Error> {
-    if let Some(note) = compute::device_note(settings)? {
-        announcer.note(note)?;
+    if let Some(note) = compute::device_note(settings, Work::Model)? {
+        announcer.warn(note)?;
     }
     let batch = batch_size(settings);
     let mut backend = weights::open(settings, batch)?;

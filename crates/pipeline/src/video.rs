@@ -300,6 +300,22 @@ fn ffmpeg() -> Command {
     command
 }
 
+/// The version of the ffmpeg that would be used.
+///
+/// # Errors
+/// It is not installed, or does not start.
+pub(crate) fn ffmpeg_version() -> Result<String, Error> {
+    let mut command = ffmpeg();
+    command.arg("-version").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let output = start(&mut command)?.wait_with_output();
+    let said = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    let version = said.strip_prefix("ffmpeg version ").and_then(|rest| rest.split_whitespace().next());
+    version.map(str::to_owned).ok_or_else(|| Error::Setup {
+        message: format!("`{}` does not tell its version: it is no ffmpeg", program("ffmpeg").display()),
+        hint: "name another in YOLO11_FFMPEG".into(),
+    })
+}
+
 fn start(command: &mut Command) -> Result<Child, Error> {
     command.spawn().map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Error::Setup {

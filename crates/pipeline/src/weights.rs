@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use yolo11_checkpoint::Checkpoint;
-use yolo11_config::{BackendName, Device, ModelScale, ModelSource, Settings};
+use yolo11_config::{BackendName, ModelScale, ModelSource, Settings};
 use yolo11_inference::{Backend, BackendKind, ModelInfo, OpenOptions};
 use yolo11_network::{Model, Network, Scale};
 
-use crate::Error;
+use crate::{Error, compute};
 
 /// A model from a file, to look at pictures with.
 pub struct Loaded {
@@ -62,7 +62,7 @@ pub fn open_options(settings: &Settings, batch: usize) -> OpenOptions {
     };
     let given = settings.providers.iter().flat_map(|names| names.split(',')).map(|name| name.trim().to_owned());
     let mut providers: Vec<String> = given.filter(|name| !name.is_empty()).collect();
-    if providers.is_empty() && matches!(settings.device, Device::Cuda(_)) {
+    if providers.is_empty() && compute::uses_cuda(settings) {
         providers.push("cuda".to_owned());
     }
     OpenOptions { backend, threads: settings.threads, batch, library: settings.onnxruntime.clone(), providers }

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use serde_json::{Value, json};
 use url::Url;
 
 use crate::compose::{ContainerEngine, SERVICES};
@@ -14,75 +13,37 @@ use crate::secret::Secret;
 use crate::settings::Lookup;
 use crate::{ComposeSettings, Error, Service, State};
 
-/// What was looked at and how it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// What was looked at.
-    pub subject: String,
-    /// What was found.
-    pub verdict: Verdict,
+pub use yolo11_machine::{Finding, Verdict};
+
+fn of(subject: &str, answer: Result<String, Fault>) -> Finding {
+    answer.map_or_else(
+        |fault| Finding::faulty(subject, fault.to_string(), fault.fix()),
+        |detail| Finding::well(subject, detail),
+    )
 }
 
-/// How something is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    /// As it should be; a few words.
-    Well(String),
-    /// Not set up, which is no fault.
-    Absent(String),
-    /// Not as it should be.
-    Faulty {
-        /// What is wrong.
-        fault: String,
-        /// What mends it.
-        fix: String,
-    },
+/// From how a service is; one that was not started is no fault.
+pub(crate) fn service(subject: &str, service: &Service) -> Finding {
+    match &service.state {
+        State::Ready => Finding::well(subject, format!("{} answers", service.url)),
+        State::Stopped(detail) => Finding::absent(subject, detail),
+        State::NotReady(fault) => Finding::faulty(subject, fault, "read its log: `yolo11 services logs`"),
+    }
 }
 
-impl Finding {
-    fn new(subject: &str, verdict: Verdict) -> Finding {
-        Finding { subject: subject.to_owned(), verdict }
-    }
-
-    fn of(subject: &str, answer: Result<String, Fault>) -> Finding {
-        let faulty = |fault: Fault| Verdict::Faulty { fault: fault.to_string(), fix: fault.fix() };
-        Finding::new(subject, answer.map_or_else(faulty, Verdict::Well))
-    }
-
-    /// From an error: its first line is the fault, its hint the fix.
-    pub(crate) fn error(subject: &str, error: &Error) -> Finding {
-        let text = error.to_string();
-        let (fault, fix) = text.split_once("\nhint: ").unwrap_or((&text, ""));
-        Finding::new(subject, Verdict::Faulty { fault: fault.to_owned(), fix: fix.to_owned() })
-    }
-
-    /// From how a service is; one that was not started is no fault.
-    pub(crate) fn service(subject: &str, service: &Service) -> Finding {
-        let verdict = match &service.state {
-            State::Ready => Verdict::Well(format!("{} answers", service.url)),
-            State::Stopped(detail) => Verdict::Absent(detail.clone()),
-            State::NotReady(fault) => {
-                Verdict::Faulty { fault: fault.clone(), fix: "read its log: `yolo11 services logs`".to_owned() }
-            }
-        };
-        Finding::new(subject, verdict)
-    }
-
-    /// Whether it is a fault.
-    pub fn is_fault(&self) -> bool {
-        matches!(self.verdict, Verdict::Faulty { .. })
-    }
-
-    /// For `doctor --json`.
-    pub fn to_json(&self) -> Value {
-        match &self.verdict {
-            Verdict::Well(detail) => json!({"subject": self.subject, "verdict": "well", "detail": detail}),
-            Verdict::Absent(detail) => json!({"subject": self.subject, "verdict": "absent", "detail": detail}),
-            Verdict::Faulty { fault, fix } => {
-                json!({"subject": self.subject, "verdict": "faulty", "detail": fault, "fix": fix})
-            }
+/// The program that runs compose files. Without one there is no fault: only `--stack compose` needs it.
+pub fn container_engine() -> Finding {
+    const SUBJECT: &str = "containers";
+    let found = match ContainerEngine::find() {
+        Ok(engine) => Finding::well(SUBJECT, format!("{} answers", engine.name())).with("engine", engine.name()),
+        Err(Error::EngineMissing { tried }) => {
+            let fix =
+                "install Docker or Podman with compose; without, `services start` uses the server in this program";
+            Finding::missing(SUBJECT, tried.join("; "), fix)
         }
-    }
+        Err(error) => Finding::error(SUBJECT, &error),
+    };
+    found.serving("`yolo11 services --stack compose`")
 }
 
 /// Looks at what the variables of the environment lead to: the tracking server and the artifact store, wherever they are.
@@ -111,7 +72,7 @@ fn tracking_server(lookup: &Lookup<'_>) -> Finding {
     const SUBJECT: &str = "tracking server";
     let Some(text) = given(lookup, "MLFLOW_TRACKING_URI") else {
         let words = "MLFLOW_TRACKING_URI is not set: runs keep what is to be tracked in their outboxes";
-        return Finding::new(SUBJECT, Verdict::Absent(words.to_owned()));
+        return Finding::absent(SUBJECT, words);
     };
     let looked = parse("MLFLOW_TRACKING_URI", &text).and_then(|mut url| {
         let secret = |name: &str| given(lookup, name).map(Secret::new);
@@ -133,13 +94,13 @@ fn tracking_server(lookup: &Lookup<'_>) -> Finding {
         let server = Server { url, login, trust };
         mlflow::ready(&server).map(|()| format!("{} answers", address(&server.url)))
     });
-    Finding::of(SUBJECT, looked)
+    of(SUBJECT, looked)
 }
 
 fn artifact_store(lookup: &Lookup<'_>) -> Finding {
     const SUBJECT: &str = "artifact store";
     let Some(text) = given(lookup, "MLFLOW_S3_ENDPOINT_URL") else {
-        return Finding::new(SUBJECT, Verdict::Absent("MLFLOW_S3_ENDPOINT_URL is not set".to_owned()));
+        return Finding::absent(SUBJECT, "MLFLOW_S3_ENDPOINT_URL is not set");
     };
     let looked = parse("MLFLOW_S3_ENDPOINT_URL", &text).and_then(|endpoint| {
         let missing = |name: &str| Fault::WrongKey { detail: format!("{name} is not set") };
@@ -157,7 +118,7 @@ fn artifact_store(lookup: &Lookup<'_>) -> Finding {
         };
         s3::ready(&store).map(|()| format!("bucket {} at {} answers", store.bucket, address(&store.endpoint)))
     });
-    Finding::of(SUBJECT, looked)
+    of(SUBJECT, looked)
 }
 
 /// Looks at the containers of the compose stack, its database and what its tracking server logged last.
@@ -174,17 +135,17 @@ pub(crate) fn containers(engine: &ContainerEngine, settings: &ComposeSettings, r
             Some(_) => None,
         })
         .collect();
-    let verdict = if down.is_empty() {
-        Verdict::Well(format!("{} run under {}", SERVICES.join(", "), engine.name()))
+    let found = if down.is_empty() {
+        Finding::well("containers", format!("{} run under {}", SERVICES.join(", "), engine.name()))
     } else {
-        let fix = "`yolo11 services start --stack compose`; `yolo11 services logs` says why one ended".to_owned();
-        Verdict::Faulty { fault: down.join("; "), fix }
+        let fix = "`yolo11 services start --stack compose`; `yolo11 services logs` says why one ended";
+        Finding::faulty("containers", down.join("; "), fix)
     };
     let database = match logged_out_of_date(engine, settings, root) {
         Some(detail) => Err(Fault::NotMigrated { detail }),
         None => postgres::tables_version(&settings.database).map(|version| format!("tables of version {version}")),
     };
-    vec![Finding::new("containers", verdict), Finding::of("database", database)]
+    vec![found, of("database", database)]
 }
 
 /// The tracking server refuses to start on tables of another version and says so in its log only.

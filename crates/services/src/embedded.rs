@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use url::Url;
 
-use crate::doctor::Finding;
+use crate::doctor::{self, Finding};
 use crate::probe::Fault;
 use crate::probe::http::Trust;
 use crate::probe::mlflow::{self, Login, Server};
@@ -293,7 +293,7 @@ impl Stack for Embedded {
     fn diagnose(&self) -> Vec<Finding> {
         match self.status() {
             Err(error) => vec![Finding::error("embedded server", &error)],
-            Ok(services) => services.iter().map(|service| Finding::service("embedded server", service)).collect(),
+            Ok(services) => services.iter().map(|service| doctor::service("embedded server", service)).collect(),
         }
     }
 }

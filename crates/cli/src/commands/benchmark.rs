@@ -4,8 +4,9 @@ use clap::{Arg, ArgMatches, Command, value_parser};
 use yolo11_config::{Section, Settings};
 use yolo11_pipeline::benchmark::formats::compare;
 use yolo11_pipeline::benchmark::{Subject, benchmark};
+use yolo11_pipeline::compute::Work;
 
-use crate::arguments::{json_option, settings, wants_json, with_settings, words};
+use crate::arguments::{json_option, say_device_note, settings, wants_json, with_settings, words};
 use crate::failure::Failure;
 use crate::interrupt::stop_flag;
 use crate::terminal;
@@ -39,10 +40,12 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     }
     let settings = settings(&words)?;
     let repeats = matches.get_one::<u32>("repeats").map_or(1, |repeats| *repeats as usize);
-    let Some(subject) = subject else { return formats(matches, &settings, repeats) };
-    if subject == Subject::Loader {
-        settings.require_data()?;
+    match subject {
+        None | Some(Subject::Train) => say_device_note(&settings, Work::Engine)?,
+        Some(Subject::Infer) => say_device_note(&settings, Work::Model)?,
+        Some(Subject::Loader) => settings.require_data().map(|_| ())?,
     }
+    let Some(subject) = subject else { return formats(matches, &settings, repeats) };
     let report = benchmark(&settings, subject, repeats)?;
     match wants_json(matches) {
         true => terminal::print_json(&report.to_json()),

@@ -5,10 +5,10 @@ use std::sync::atomic::Ordering;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::Value;
 use yolo11_config::Section;
-use yolo11_pipeline::compute::device_note;
+use yolo11_pipeline::compute::Work;
 use yolo11_pipeline::predict::predict;
 
-use crate::arguments::{json_option, settings, wants_json, with_settings, words};
+use crate::arguments::{json_option, say_device_note, settings, wants_json, with_settings, words};
 use crate::failure::Failure;
 use crate::interrupt::stop_flag;
 use crate::terminal;
@@ -31,9 +31,7 @@ fn lines_option() -> Arg {
 pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let settings = settings(&words(matches))?;
     settings.require_source()?;
-    if let Some(note) = device_note(&settings)? {
-        terminal::say(&note);
-    }
+    say_device_note(&settings, Work::Model)?;
     let (json, lines) = (wants_json(matches), matches.get_flag("jsonl"));
     let (mut all, mut printed) = (Vec::new(), Ok(()));
     let stop = stop_flag("stopping after these pictures")?;

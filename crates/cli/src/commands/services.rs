@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use serde_json::json;
-use yolo11_services::doctor::{self, Finding, Verdict};
+use yolo11_services::doctor::{self, Finding};
 use yolo11_services::{Compose, Embedded, Error, Event, Service, Stack, StackName, StartOptions, Volumes};
 
 use crate::arguments::{json_option, wants_json};
@@ -39,7 +39,8 @@ pub(crate) fn command() -> Command {
         .about("Prints what the services logged")
         .arg(Arg::new("service").help("One of them alone: postgres, s3 or mlflow"))
         .arg(switch("follow", "Go on until Ctrl-C"));
-    let doctor = Command::new("doctor").about("Looks for the common faults and says what mends each");
+    let doctor = Command::new("doctor")
+        .about("Looks for the common faults and says what mends each; `yolo11 doctor` looks at the machine itself");
     Command::new("services")
         .about("Starts, watches and stops what a pipeline needs beside it")
         .after_help("  yolo11 services start\n  yolo11 services start --stack compose\n  yolo11 services status --json\n  yolo11 services logs mlflow --follow")
@@ -166,19 +167,10 @@ fn diagnose(stack: &dyn Stack, matches: &ArgMatches) -> Result<(), Failure> {
     findings.extend(stack.diagnose());
     match wants_json(matches) {
         true => terminal::print_json(&findings.iter().map(Finding::to_json).collect())?,
-        false => terminal::print(&findings.iter().map(told).collect::<String>())?,
+        false => terminal::print(&findings.iter().map(Finding::to_string).collect::<String>())?,
     }
     match findings.iter().filter(|finding| finding.is_fault()).count() {
         0 => Ok(()),
         faults => Err(Failure::Faults(faults)),
-    }
-}
-
-fn told(finding: &Finding) -> String {
-    let subject = &finding.subject;
-    match &finding.verdict {
-        Verdict::Well(detail) => format!("well    {subject}: {detail}\n"),
-        Verdict::Absent(detail) => format!("absent  {subject}: {detail}\n"),
-        Verdict::Faulty { fault, fix } => format!("FAULTY  {subject}: {fault}\n        fix: {fix}\n"),
     }
 }

@@ -4,6 +4,8 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use yolo11_machine::python;
+
 /// Names a library has in a folder of the system.
 const NAMES: [&str; 4] = ["libonnxruntime.so", "libonnxruntime.so.1", "libonnxruntime.dylib", "onnxruntime.dll"];
 /// Folders of the system.
@@ -32,7 +34,7 @@ pub(super) fn candidates(given: Option<&Path>) -> Vec<PathBuf> {
     for folder in program.into_iter().chain(FOLDERS.map(PathBuf::from)) {
         found.extend(named_in(&folder));
     }
-    for environment in environments() {
+    for environment in python::environments() {
         found.extend(in_environment(&environment));
     }
     found.dedup();
@@ -73,32 +75,9 @@ fn named_in(folder: &Path) -> Option<PathBuf> {
     })
 }
 
-/// Folders of Python environments: the active one first.
-fn environments() -> Vec<PathBuf> {
-    let mut found: Vec<PathBuf> =
-        ["VIRTUAL_ENV", "CONDA_PREFIX"].iter().filter_map(env::var_os).map(PathBuf::from).collect();
-    let above = |program: &Path| Some(program.parent()?.parent()?.to_owned());
-    found.extend(env::var_os("YOLO11_PYTHON").and_then(|python| above(Path::new(&python))));
-    for folder in env::split_paths(&env::var_os("PATH").unwrap_or_default()) {
-        let python =
-            ["python3", "python", "python.exe"].iter().map(|name| folder.join(name)).find(|path| path.is_file());
-        if let Some(python) = python {
-            found.extend(above(&python));
-        }
-    }
-    let home = env::var_os("HOME").or_else(|| env::var_os("USERPROFILE")).map(PathBuf::from);
-    found.extend(home.map(|home| home.join(".local")));
-    found
-}
-
 /// The library of the package `onnxruntime` in a Python environment.
 fn in_environment(environment: &Path) -> Vec<PathBuf> {
-    let mut packages = vec![environment.join("Lib/site-packages"), environment.join("lib/python3/dist-packages")];
-    for entry in fs::read_dir(environment.join("lib")).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with("python3.") {
-            packages.extend(["site-packages", "dist-packages"].map(|name| entry.path().join(name)));
-        }
-    }
+    let packages = python::packages(environment);
     packages.iter().filter_map(|packages| named_in(&packages.join("onnxruntime/capi"))).collect()
 }
 

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
-use yolo11_config::{Settings, find};
+use yolo11_config::{Device, Settings, find};
 use yolo11_dataset::{demo, letterbox};
 use yolo11_inference::onnxruntime_is_installed;
 use yolo11_report::benchmark::{Row as Bar, draw};
@@ -81,7 +81,10 @@ pub fn compare(
 ) -> Result<FormatReport, Error> {
     let formats = chosen(settings)?;
     let loaded = weights::load(settings)?;
-    let settings = &loaded.suit(settings);
+    // Everything is measured on the CPU, and by the execution providers that are named.
+    let mut settings = loaded.suit(settings);
+    settings.device = Device::Cpu;
+    let settings = &settings;
     if settings.data.is_some() {
         // What cannot be opened is told once, before anything is written.
         data::open(settings, &mut Announcer::new(), stop)?;

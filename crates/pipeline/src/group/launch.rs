@@ -23,7 +23,7 @@ pub struct Place {
     pub host: String,
     /// And its port.
     pub port: u16,
-    /// How many of them run on this machine and share its cores, as far as the launcher tells.
+    /// How many of them share this process's cores, as far as the launcher tells: those on this machine, or 1 where it gave each its own.
     pub on_machine: usize,
     /// What the processes of one job have in common and others have not.
     pub job: String,
@@ -61,9 +61,41 @@ pub fn place(environment: &Environment) -> Result<Option<Place>, Error> {
             )
         })?,
     };
-    let on_machine = environment.first(&["LOCAL_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE"]);
-    let on_machine = on_machine.and_then(|count| count.trim().parse().ok()).unwrap_or(1).clamp(1, size);
+    let on_machine = if has_own_cores(environment) { 1 } else { sharing(environment).unwrap_or(1).clamp(1, size) };
     Ok(Some(Place { rank, size, on_machine, host, port: port(environment)?, job }))
+}
+
+/// Whether Slurm or Open MPI has bound this process to cores of its own.
+fn has_own_cores(environment: &Environment) -> bool {
+    let slurm = environment.get("SLURM_CPU_BIND_TYPE").is_some_and(|kind| !["", "none"].contains(&kind.trim()));
+    slurm || environment.get("OMPI_MCA_orte_bound_at_launch").is_some_and(|bound| bound.trim() == "1")
+}
+
+/// How many of the processes run on this machine.
+fn sharing(environment: &Environment) -> Option<usize> {
+    match environment.first(&["LOCAL_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE"]) {
+        Some(count) => count.trim().parse().ok(),
+        None => {
+            let node = environment.get("SLURM_NODEID")?.trim().parse().ok()?;
+            tasks_of(environment.get("SLURM_STEP_TASKS_PER_NODE")?, node)
+        }
+    }
+}
+
+/// The count of a node in Slurm's short form, such as `2(x3),1`: two on each of the first three, one on the fourth.
+fn tasks_of(list: &str, node: usize) -> Option<usize> {
+    let mut first = 0;
+    for part in list.split(',') {
+        let (count, times) = match part.trim().split_once("(x") {
+            Some((count, times)) => (count, times.strip_suffix(')')?.parse().ok()?),
+            None => (part.trim(), 1),
+        };
+        first += times;
+        if node < first {
+            return count.parse().ok();
+        }
+    }
+    None
 }
 
 /// The variables of a launcher.
@@ -147,8 +179,19 @@ mod tests {
             ("SLURM_JOB_ID", "18003"),
         ];
         assert_eq!(of(&slurm).unwrap(), wanted(2, 3, "gpu07", 20003, "18003"));
+        // Two tasks of three on this machine: they share its cores unless Slurm has given each its own.
+        let shared = [&slurm[..], &[("SLURM_STEP_TASKS_PER_NODE", "1,2"), ("SLURM_NODEID", "1")]].concat();
+        assert_eq!(of(&shared).unwrap().unwrap().on_machine, 2);
+        for (kind, on_machine) in [("mask_cpu:", 1), ("none", 2)] {
+            let bound = [&shared[..], &[("SLURM_CPU_BIND_TYPE", kind)]].concat();
+            assert_eq!(of(&bound).unwrap().unwrap().on_machine, on_machine, "{kind}");
+        }
         let mpi = [("OMPI_COMM_WORLD_RANK", "0"), ("OMPI_COMM_WORLD_SIZE", "2"), ("MASTER_ADDR", "::1")];
         assert_eq!(of(&mpi).unwrap(), wanted(0, 2, "::1", 29500, ""));
+        let shared = [&mpi[..], &[("OMPI_COMM_WORLD_LOCAL_SIZE", "2")]].concat();
+        assert_eq!(of(&shared).unwrap().unwrap().on_machine, 2);
+        let bound = [&shared[..], &[("OMPI_MCA_orte_bound_at_launch", "1")]].concat();
+        assert_eq!(of(&bound).unwrap().unwrap().on_machine, 1);
         let indexed = [("JOB_COMPLETION_INDEX", "5"), ("WORLD_SIZE", "8"), ("MASTER_ADDR", "train-0.train")];
         assert_eq!(of(&indexed).unwrap(), wanted(5, 8, "train-0.train", 29500, ""));
     }
@@ -183,6 +226,16 @@ mod tests {
             let error = of(&pairs).unwrap_err();
             assert!(error.to_string().starts_with(message), "{error}");
             assert_eq!(error.exit_code(), 3);
+        }
+    }
+
+    #[test]
+    fn slurm_s_short_counts_give_that_of_a_node() {
+        for (list, node, count) in [("2", 0, 2), ("2(x3),1", 2, 2), ("2(x3),1", 3, 1), ("1,4(x2)", 1, 4)] {
+            assert_eq!(tasks_of(list, node), Some(count), "{list}");
+        }
+        for (list, node) in [("2", 1), ("", 0), ("2(x", 0), ("x", 0)] {
+            assert_eq!(tasks_of(list, node), None, "{list}");
         }
     }
 
