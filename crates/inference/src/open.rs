@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::native::Native;
 use crate::onnx::{Onnx, file};
 use crate::onnxruntime::OnnxRuntime;
-use crate::rust::Rust;
+use crate::rust::{self, Rust};
 use crate::{Backend, Error, ModelInfo};
 
 /// What runs a model.
@@ -74,19 +74,23 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<Box<dyn Backend>, Erro
     }
 }
 
-/// What an ONNX file says about itself, after it was found whole. Nothing is run; class names are empty where the file has none.
+/// What an ONNX file says about itself, after it was found whole and cut as the reader in Rust needs it. Nothing is run; class names are
+/// empty where the file has none.
 ///
 /// # Errors
 /// It is damaged, or no detector of this kind.
 pub fn inspect(content: &[u8], path: &Path) -> Result<ModelInfo, Error> {
-    ModelInfo::onnx(path, &describe(content, path)?)
+    let description = describe(content, path)?;
+    rust::can_be_cut(content, &description.outputs).map_err(|refused| unusable(refused, path))?;
+    ModelInfo::onnx(path, &description)
 }
 
 fn describe(content: &[u8], path: &Path) -> Result<file::Description, Error> {
-    file::describe(content).map_err(|file::Refused(reason)| Error::Malformed {
-        path: path.to_owned(),
-        reason: format!("not an ONNX file that can be used: {reason}"),
-    })
+    file::describe(content).map_err(|refused| unusable(refused, path))
+}
+
+fn unusable(file::Refused(reason): file::Refused, path: &Path) -> Error {
+    Error::Malformed { path: path.to_owned(), reason: format!("not an ONNX file that can be used: {reason}") }
 }
 
 fn open_onnx(path: &Path, options: &OpenOptions) -> Result<Box<dyn Backend>, Error> {

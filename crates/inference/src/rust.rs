@@ -16,6 +16,11 @@ use crate::onnx::file::Refused;
 use crate::onnx::{Output, Runtime};
 use stages::{Limits, Stage, Suppression, stages};
 
+/// Whether a checked file can be cut at its suppressions.
+pub(crate) fn can_be_cut(file: &[u8], outputs: &[String]) -> Result<(), Refused> {
+    stages(file, outputs).map(drop)
+}
+
 /// What the threads that run a graph are called by that crate.
 const THREAD: &str = "rten-";
 

@@ -5,6 +5,7 @@
 //!
 //! Source: <https://github.com/onnx/onnx/blob/main/onnx/onnx.proto>.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 
 use super::literal;
@@ -18,6 +19,11 @@ const MOST_EXTENT: i64 = 64;
 const MOST_SCALE: f32 = 8.0;
 /// Greatest number of elements that a file of constants may ask for, where the file itself is smaller.
 const LEAST_ELEMENTS: u64 = 1 << 20;
+/// Most nodes, constants, and names that nodes read and make: a detector has some thousands at most. What is kept of each takes several
+/// times its least bytes.
+const MOST_NODES: usize = 1 << 16;
+/// Most inputs or outputs of a graph, attributes of a node, texts beside the graph.
+const MOST_ENTRIES: usize = 1 << 12;
 
 /// Type of an input's elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +67,11 @@ fn refused<T>(reason: impl Into<String>) -> Result<T, Refused> {
     Err(Refused(reason.into()))
 }
 
+/// Whether there is room for one more.
+fn room(count: usize, most: usize, what: &str) -> Result<(), Refused> {
+    if count < most { Ok(()) } else { refused(format!("it has more than {most} {what}")) }
+}
+
 /// Reads and checks a whole file. Nothing of it is copied but names.
 pub(crate) fn describe(file: &[u8]) -> Result<Description, Refused> {
     let (mut graph, mut metadata, mut opset) = (None, HashMap::new(), false);
@@ -71,6 +82,7 @@ pub(crate) fn describe(file: &[u8]) -> Result<Description, Refused> {
             (8, value) => opset |= !value.bytes()?.is_empty(),
             (14, value) => {
                 let [key, text] = texts(value.bytes()?)?;
+                room(metadata.len(), MOST_ENTRIES, "texts")?;
                 metadata.insert(key, text);
             }
             _ => {}
@@ -80,7 +92,7 @@ pub(crate) fn describe(file: &[u8]) -> Result<Description, Refused> {
         return refused("it holds no graph and no version of its operators");
     };
     let limit = (file.len() as u64).max(LEAST_ELEMENTS);
-    let Ends { inputs, outputs, constants } = Checker { limit }.graph(graph, 0)?;
+    let Ends { inputs, outputs, constants } = Checker { limit, names: Cell::new(0) }.graph(graph, 0)?;
     // Files of old list their weights among the inputs.
     let mut pictures = inputs.into_iter().filter(|input| !constants.contains_key(input.name));
     let Some(Input { name, shape, element }) = pictures.next() else {
@@ -146,6 +158,8 @@ struct Tensor<'a> {
 struct Checker {
     /// Elements that constants may ask for.
     limit: u64,
+    /// Names that nodes read and make, so far.
+    names: Cell<usize>,
 }
 
 impl Checker {
@@ -154,22 +168,33 @@ impl Checker {
             return refused("its graphs are nested too deeply");
         }
         let mut ends = Ends { inputs: Vec::new(), outputs: Vec::new(), constants: HashMap::new() };
-        let mut nodes = Vec::new();
+        let mut nodes = 0;
         for field in Fields(graph) {
             match field? {
-                (1, value) => nodes.push(value.bytes()?),
+                (1, _) => {
+                    room(nodes, MOST_NODES, "nodes")?;
+                    nodes += 1;
+                }
                 (5, value) => {
                     let (name, tensor) = tensor(value.bytes()?)?;
+                    room(ends.constants.len(), MOST_NODES, "constants")?;
                     ends.constants.insert(name, tensor);
                 }
-                (11, value) => ends.inputs.push(input(value.bytes()?)?),
-                (12, value) => ends.outputs.push(input(value.bytes()?)?.name),
+                (11, value) => {
+                    room(ends.inputs.len(), MOST_ENTRIES, "inputs")?;
+                    ends.inputs.push(input(value.bytes()?)?);
+                }
+                (12, value) => {
+                    room(ends.outputs.len(), MOST_ENTRIES, "outputs")?;
+                    ends.outputs.push(input(value.bytes()?)?.name);
+                }
                 (15, _) => return refused("sparse weights are not read"),
                 _ => {}
             }
         }
-        for node in nodes {
-            self.node(node, &mut ends.constants, depth)?;
+        // Constants stand behind the nodes that read them.
+        for node in repeated(graph, 1) {
+            self.node(node?.bytes()?, &mut ends.constants, depth)?;
         }
         Ok(ends)
     }
@@ -182,11 +207,19 @@ impl Checker {
     ) -> Result<(), Refused> {
         let (mut inputs, mut output, mut operator, mut attributes) = (Vec::new(), None, "", Vec::new());
         for field in Fields(message) {
-            match field? {
+            let field = field?;
+            if let (1 | 2, _) = field {
+                room(self.names.get(), MOST_NODES, "values")?;
+                self.names.set(self.names.get() + 1);
+            }
+            match field {
                 (1, value) => inputs.push(value.text()?),
                 (2, value) => output = output.or(Some(value.text()?)),
                 (4, value) => operator = value.text()?,
-                (5, value) => attributes.push(value.bytes()?),
+                (5, value) => {
+                    room(attributes.len(), MOST_ENTRIES, "attributes of a node")?;
+                    attributes.push(value.bytes()?);
+                }
                 _ => {}
             }
         }
@@ -247,9 +280,7 @@ impl Checker {
             return Ok(());
         };
         let mut product = 1u64;
-        for size in tensor.integers() {
-            product = product.saturating_mul(size?.unsigned_abs().max(1));
-        }
+        tensor.each_integer(|size| product = product.saturating_mul(size.unsigned_abs().max(1)))?;
         if product > self.limit { refused(format!("its {operator} asks for {product} elements")) } else { Ok(()) }
     }
 
@@ -269,19 +300,19 @@ const INT32: i64 = 6;
 const INT64: i64 = 7;
 
 impl<'a> Tensor<'a> {
-    fn integers(&self) -> impl Iterator<Item = Result<i64, Refused>> + 'a {
+    fn each_integer(&self, mut take: impl FnMut(i64)) -> Result<(), Refused> {
         let width = if self.element == INT64 { 8 } else { 4 };
-        let raw = self.raw.unwrap_or_default().chunks_exact(width).map(|bytes| {
+        for bytes in self.raw.unwrap_or_default().chunks_exact(width) {
             let mut wide = if bytes[bytes.len() - 1] & 0x80 == 0 { [0; 8] } else { [0xff; 8] };
             wide[..bytes.len()].copy_from_slice(bytes);
-            Ok(i64::from_le_bytes(wide))
-        });
-        let field = if self.element == INT64 { 7 } else { 5 };
-        let typed = repeated(self.message, field).flat_map(|value| match value {
-            Ok(value) => value.ints().map(|value| value.map_err(Refused::from)).collect::<Vec<_>>(),
-            Err(refused) => vec![Err(refused)],
-        });
-        raw.chain(typed)
+            take(i64::from_le_bytes(wide));
+        }
+        for value in repeated(self.message, if self.element == INT64 { 7 } else { 5 }) {
+            for int in value?.ints() {
+                take(int?);
+            }
+        }
+        Ok(())
     }
 
     fn floats(&self) -> Result<Vec<f32>, Refused> {

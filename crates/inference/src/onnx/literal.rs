@@ -3,6 +3,9 @@
 use std::iter::Peekable;
 use std::str::Chars;
 
+/// Most names: beyond it lies damage, of which no list is made.
+const MOST_NAMES: usize = 1 << 16;
+
 /// The class names of a dictionary by number or of a list; none where the text is neither. Numbers that are missing below the
 /// greatest are named by themselves.
 pub(super) fn names(text: &str) -> Option<Vec<String>> {
@@ -24,6 +27,9 @@ pub(super) fn names(text: &str) -> Option<Vec<String>> {
         } else {
             names.len()
         };
+        if names.len() == MOST_NAMES {
+            return None;
+        }
         names.push((number, reader.text()?));
         match reader.next()? {
             ',' => {}

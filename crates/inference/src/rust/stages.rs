@@ -78,6 +78,10 @@ pub(super) fn stages(file: &[u8], graph_outputs: &[String]) -> Result<Vec<Stage>
         }
         wanted.extend(suppression.iter().flat_map(|suppression| &suppression.inputs).map(String::as_str));
         stages.push(stage(&head, &mine, &constants, &wanted, suppression.clone())?);
+        // What several suppressions read is copied for each of them.
+        if stages.iter().map(|stage: &Stage| stage.file.len()).sum::<usize>() > 2 * file.len() {
+            return Err(Refused("too many suppressions read the same values".into()));
+        }
         if suppression.is_none() {
             return Ok(stages);
         }
@@ -124,17 +128,15 @@ fn stage(
     }
     bytes(&mut graph, 2, b"stage");
     let mine = suppression.iter().flat_map(|suppression| &suppression.inputs).map(String::as_str);
-    let mut names: Vec<&str> = Vec::new();
     for node in nodes {
-        names.extend(texts(node.message, 1)?);
-    }
-    for name in names {
-        if name.is_empty() || made.contains(name) || !read.insert(name) {
-            continue;
-        }
-        match constants.get(name) {
-            Some(constant) => bytes(&mut graph, 5, constant),
-            None => inputs.push(name.to_owned()),
+        for name in texts(node.message, 1)? {
+            if name.is_empty() || made.contains(name) || !read.insert(name) {
+                continue;
+            }
+            match constants.get(name) {
+                Some(constant) => bytes(&mut graph, 5, constant),
+                None => inputs.push(name.to_owned()),
+            }
         }
     }
     // Settings of the suppression are constants: they go through as they are.
@@ -184,11 +186,19 @@ fn suppression(node: Node) -> Result<Suppression, Refused> {
     }
 }
 
-/// The last text under a field's number, and every one.
+/// The last text under a field's number.
 fn text(message: &[u8], number: u32) -> Result<&str, Refused> {
-    Ok(texts(message, number)?.last().copied().unwrap_or_default())
+    let mut last = "";
+    for field in Fields(message) {
+        let (field, value) = field?;
+        if field == number {
+            last = value.text()?;
+        }
+    }
+    Ok(last)
 }
 
+/// Every one.
 fn texts(message: &[u8], number: u32) -> Result<Vec<&str>, Refused> {
     let mut found = Vec::new();
     for field in Fields(message) {
