@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
+use std::sync::{Mutex, PoisonError};
 
 use serde_json::{Value, json};
 use yolo11_tracking::git;
-use yolo11_versioning::{Address, Covering, Repository, State, Watch, fetch_once};
+use yolo11_versioning::{Address, Covering, Progress, Repository, State, Watch, fetch_once};
 
-use crate::{Announcer, Error};
+use crate::{Announcer, Error, Event};
 
 /// What is known of the version of a run's data. Nothing, where it is not versioned.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -47,7 +48,7 @@ pub fn fetch(
 ) -> Result<(PathBuf, DataVersion), Error> {
     let cache = cache_folder();
     std::fs::create_dir_all(&cache).map_err(|source| Error::Write { path: cache.clone(), source })?;
-    let fetched = fetch_once(address, &cache, &Watch::new(stop, &|_| {}))?;
+    let fetched = watched(announcer, stop, |watch| fetch_once(address, &cache, watch))?;
     let source = yolo11_tracking::secret::mask_addresses(data);
     let what = match fetched.fetched {
         0 => "was fetched before".to_owned(),
@@ -71,16 +72,14 @@ impl DataVersion {
         stop: &AtomicBool,
     ) -> Result<(), Error> {
         let Some(root) = Repository::root_of(path) else { return Ok(()) };
-        let nothing = |_: &yolo11_versioning::Progress| {};
-        let watch = Watch::new(stop, &nothing);
         let repository = Repository::open(&root)?;
-        for mut item in repository.covering(path, &watch)? {
+        for mut item in watched(announcer, stop, |watch| repository.covering(path, watch))? {
             let name = repository.shown(&item.tracked.path);
             if self.tracked.iter().any(|known| known.path == name) {
                 continue;
             }
             if item.state == State::Deleted {
-                item = bring(&repository, item, auto_pull, announcer, &watch)?;
+                item = bring(&repository, item, auto_pull, announcer, stop)?;
             }
             let is_modified = item.state != State::Clean;
             self.tracked.extend(item.id.map(|md5| TrackedData { path: name, md5, is_modified }));
@@ -143,12 +142,28 @@ impl DataVersion {
     }
 }
 
+/// Work on versioned data whose progress is announced.
+fn watched<T>(
+    announcer: &mut Announcer,
+    stop: &AtomicBool,
+    work: impl FnOnce(&Watch) -> yolo11_versioning::Result<T>,
+) -> yolo11_versioning::Result<T> {
+    let hearing = Mutex::new(announcer);
+    let hear = |progress: &Progress| {
+        // Observers only show it: none has a reason to stop the work.
+        let _ = hearing.lock().unwrap_or_else(PoisonError::into_inner).announce(&Event::DataMoved(progress));
+    };
+    let done = work(&Watch::new(stop, &hear));
+    let _ = hearing.into_inner().unwrap_or_else(PoisonError::into_inner).announce(&Event::DataRests);
+    done
+}
+
 fn bring(
     repository: &Repository,
     item: Covering,
     auto_pull: bool,
     announcer: &mut Announcer,
-    watch: &Watch,
+    stop: &AtomicBool,
 ) -> Result<Covering, Error> {
     let path = item.tracked.path.clone();
     let name = repository.shown(&path);
@@ -160,18 +175,20 @@ fn bring(
     }
     let targets = [path.clone()];
     // What the cache has needs no remote.
-    let done = match repository.checkout(&targets, false, watch) {
+    let checkout =
+        |announcer: &mut Announcer| watched(announcer, stop, |watch| repository.checkout(&targets, false, watch));
+    let done = match checkout(announcer) {
         Ok(done) => done,
         Err(yolo11_versioning::Error::Stopped) => return Err(yolo11_versioning::Error::Stopped.into()),
         Err(_) => {
             announcer.note(format!("data       {name} is not here; fetching it"))?;
-            repository.fetch(&targets, None, watch)?;
-            repository.checkout(&targets, false, watch)?
+            watched(announcer, stop, |watch| repository.fetch(&targets, None, watch))?;
+            checkout(announcer)?
         }
     };
     let files: usize = done.iter().map(|done| done.written).sum();
     announcer.note(format!("data       {name}: {files} files put in place"))?;
-    let found = repository.covering(&path, watch)?;
+    let found = watched(announcer, stop, |watch| repository.covering(&path, watch))?;
     Ok(found.into_iter().find(|found| found.tracked.path == path).unwrap_or(item))
 }
 

@@ -259,6 +259,10 @@ pub enum Event<'a> {
         /// The file.
         path: &'a Path,
     },
+    /// Data that is versioned or lies elsewhere is on its way: how far it is.
+    DataMoved(&'a yolo11_versioning::Progress),
+    /// It is here, or will not come.
+    DataRests,
     /// Worth knowing.
     Note(&'a str),
     /// Something was left out or is not as it was asked for.

@@ -18,9 +18,14 @@ struct Listener(Arc<Mutex<Vec<String>>>);
 
 impl Observer for Listener {
     fn on(&mut self, event: &Event) -> Result<(), Error> {
-        if let Event::Note(text) | Event::Warning(text) = event {
-            self.0.lock().unwrap().push((*text).to_owned());
-        }
+        let line = match event {
+            Event::Note(text) | Event::Warning(text) => (*text).to_owned(),
+            Event::DataMoved(progress) if progress.step == "fetching" && progress.done == progress.total => {
+                format!("fetching {}/{} {}", progress.done, progress.total, progress.bytes_text())
+            }
+            _ => return Ok(()),
+        };
+        self.0.lock().unwrap().push(line);
         Ok(())
     }
 }
@@ -78,6 +83,7 @@ fn missing_data_is_pulled_and_modified_data_is_told() {
     let version = result.unwrap().version;
     assert!(set.join("images/train/a.png").exists() && set.join("labels/val/a.txt").exists());
     assert!(said.iter().any(|line| line == "data       set/images: 2 files put in place"), "{said:?}");
+    assert!(said.iter().any(|line| line == "fetching 2/2 0.0 of 0.0 MB"), "{said:?}");
     let mut known: Vec<&str> = version.tracked.iter().map(|data| data.path.as_str()).collect();
     known.sort();
     assert_eq!(known, ["set/images", "set/labels"]);
@@ -137,12 +143,12 @@ fn data_from_elsewhere_is_fetched_once() {
     let data = format!("{}@v1:set/dataset.yaml", root.display());
     let (result, said) = opened(&data, true);
     let first = result.unwrap();
-    assert!(said[0].contains(": 6 files fetched, commit "), "{said:?}");
+    assert!(said.last().unwrap().contains(": 6 files fetched, commit "), "{said:?}");
     assert_eq!(first.version.revision, Some(commit));
     assert!(first.description.root.join("images/val/a.png").exists());
     assert!(first.description.root.join("labels/train/a.txt").exists());
     let (result, said) = opened(&data, true);
-    assert!(said[0].contains(": was fetched before, commit "), "{said:?}");
+    assert!(said.last().unwrap().contains(": was fetched before, commit "), "{said:?}");
     assert_eq!(result.unwrap().version, first.version);
     let (result, _) = opened(&format!("{}@none:set/dataset.yaml", root.display()), true);
     assert!(result.unwrap_err().to_string().contains("has no revision `none`"));
@@ -150,12 +156,12 @@ fn data_from_elsewhere_is_fetched_once() {
     let data = format!("s3://{BUCKET}/sets/one/dataset.yaml");
     let (result, said) = opened(&data, true);
     let first = result.unwrap();
-    assert!(said[0].ends_with(": 2 files fetched"), "{said:?}");
+    assert!(said.last().unwrap().ends_with(": 2 files fetched"), "{said:?}");
     assert_eq!(fs::read_to_string(first.description.root.join("images/train/a.png")).unwrap(), "picture");
-    assert!(opened(&data, true).1[0].ends_with(": was fetched before"));
+    assert!(opened(&data, true).1.last().unwrap().ends_with(": was fetched before"));
     fs::write(there.join("images/train/b.png"), "another").unwrap();
     let (result, said) = opened(&data, true);
-    assert!(said[0].ends_with(": 1 files fetched"), "{said:?}");
+    assert!(said.last().unwrap().ends_with(": 1 files fetched"), "{said:?}");
     assert_ne!(result.unwrap().version.tracked, first.version.tracked);
     let (result, _) = opened(&format!("s3://{BUCKET}/sets/none/dataset.yaml"), true);
     let error = result.unwrap_err().to_string();

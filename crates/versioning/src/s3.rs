@@ -275,11 +275,18 @@ impl Remote for S3 {
     fn sizes(&self, count: usize, watch: &Watch) -> Result<Option<HashMap<String, u64>>> {
         // The share of one of 256 like folders says how many objects there are, and so whether lists or questions are fewer.
         const FEW: usize = 256;
-        if count < FEW || self.list("files/md5/00/", 1000, watch)?.len() * 256 / 1000 + FEW > count {
+        if count < FEW {
             return Ok(None);
         }
-        let lists: Result<Vec<Vec<Listed>>> =
-            (0..256).into_par_iter().map(|head| self.list(&format!("files/md5/{head:02x}/"), 0, watch)).collect();
+        let sample = self.list("files/md5/00/", 1000, watch)?.len();
+        if sample * 256 / 1000 + FEW > count {
+            return Ok(None);
+        }
+        let lists: Result<Vec<Vec<Listed>>> = match sample {
+            // Few or none: a page or two hold them all.
+            0 => self.list("files/md5/", 0, watch).map(|all| vec![all]),
+            _ => (0..256).into_par_iter().map(|head| self.list(&format!("files/md5/{head:02x}/"), 0, watch)).collect(),
+        };
         Ok(Some(lists?.into_iter().flatten().map(|object| (object.key, object.size)).collect()))
     }
 
@@ -338,21 +345,32 @@ fn download(agent: &Agent, url: &str, file: &Path, step: &Step) -> std::result::
     let said = response.headers().get("content-length").and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     let etag = response.headers().get("etag").and_then(|etag| etag.to_str().ok()).map(str::to_owned);
     let local = |error: String| Fault { message: error, passes: false };
-    // Of the attempt before.
-    let _ = std::fs::remove_file(file);
-    let mut target = new_read_only(file).map_err(|error| local(error.to_string()))?;
+    let mut target = match new_read_only(file) {
+        // Of the attempt before.
+        Err(_) if file.exists() => {
+            std::fs::remove_file(file).map_err(Error::io("remove", file)).and_then(|()| new_read_only(file))
+        }
+        made => made,
+    }
+    .map_err(|error| local(error.to_string()))?;
     let mut body = response.body_mut().as_reader();
-    let mut buffer = vec![0; (128 * 1024).min(said.map_or(usize::MAX, |said| said as usize + 1))];
-    let mut arrived = 0;
+    let mut buffer = vec![0; (256 * 1024).min(said.map_or(usize::MAX, |said| said as usize + 1))];
+    let (mut arrived, mut held) = (0, 0);
     let mut receive = || loop {
         step.check().map_err(|error| local(error.to_string()))?;
-        let count = body.read(&mut buffer).map_err(|error| Fault { message: error.to_string(), passes: true })?;
+        let count =
+            body.read(&mut buffer[held..]).map_err(|error| Fault { message: error.to_string(), passes: true })?;
+        arrived += count as u64;
+        held += count;
+        step.moved(count as u64);
+        // Pieces come as the network cuts them; files are better written in larger ones.
+        if count == 0 || held == buffer.len() {
+            target.write_all(&buffer[..held]).map_err(|error| local(error.to_string()))?;
+            held = 0;
+        }
         if count == 0 {
             return Ok(());
         }
-        arrived += count as u64;
-        step.moved(count as u64);
-        target.write_all(&buffer[..count]).map_err(|error| local(error.to_string()))?;
     };
     let received = receive().and_then(|()| match said.filter(|&said| said != arrived) {
         Some(said) => Err(Fault { message: format!("{arrived} of {said} bytes arrived"), passes: true }),

@@ -19,6 +19,18 @@ pub struct Progress {
     pub size: Option<u64>,
 }
 
+impl Progress {
+    /// Of a transfer, the bytes moved and in all: `30.0 of 60.0 MB`; nothing of other steps.
+    pub fn bytes_text(&self) -> String {
+        let megabytes = |bytes: u64| bytes as f64 / 1e6;
+        match (self.moved, self.size) {
+            (Some(moved), Some(size)) => format!("{:.1} of {:.1} MB", megabytes(moved.min(size)), megabytes(size)),
+            (Some(moved), None) => format!("{:.1} MB", megabytes(moved)),
+            _ => String::new(),
+        }
+    }
+}
+
 /// How a caller watches long work and stops it between two files.
 pub struct Watch<'a> {
     stop: &'a AtomicBool,

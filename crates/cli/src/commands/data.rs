@@ -269,13 +269,9 @@ fn progress_line(progress: &Progress) -> String {
     let Progress { step, done, total, moved, size } = *progress;
     let (part, whole) = moved.zip(size).unwrap_or((done, total));
     let filled = (part.min(whole) as u128 * 24 / whole.max(1) as u128) as usize;
-    let megabytes = |bytes: u64| bytes as f64 / 1e6;
-    let bytes = match (moved, size) {
-        (Some(moved), Some(size)) => format!(", {:.1} of {:.1} MB", megabytes(moved.min(size)), megabytes(size)),
-        (Some(moved), None) => format!(", {:.1} MB", megabytes(moved)),
-        _ => String::new(),
-    };
-    format!("{step} [{:24}] {done}/{total}{bytes}", "#".repeat(filled))
+    let bytes = progress.bytes_text();
+    let comma = if bytes.is_empty() { "" } else { ", " };
+    format!("{step} [{:24}] {done}/{total}{comma}{bytes}", "#".repeat(filled))
 }
 
 #[cfg(test)]

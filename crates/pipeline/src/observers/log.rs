@@ -73,6 +73,8 @@ impl Observer for LogFile {
             | Event::StepFinished(_)
             | Event::ValidationStep { .. }
             | Event::DetectionsFound(_)
+            | Event::DataMoved(_)
+            | Event::DataRests
             | Event::ValidationFinished(_) => Ok(()),
         }
     }

@@ -48,6 +48,16 @@ impl Progress {
         self.bar = Some(bar);
     }
 
+    /// A bar over files for each step of fetching data, with the bytes beside it.
+    fn show_data(&mut self, progress: &yolo11_versioning::Progress) {
+        if self.bar.as_ref().is_none_or(|bar| bar.prefix() != progress.step) {
+            self.start_bar(progress.step.to_owned(), progress.total as usize);
+        }
+        let Some(bar) = &self.bar else { return };
+        bar.set_position(progress.done);
+        bar.set_message(progress.bytes_text());
+    }
+
     fn finish_bar(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
@@ -89,6 +99,8 @@ impl Observer for Progress {
                     self.say(&format!("{}{}", epoch_line(report), if *improved { "  best" } else { "" }));
                 }
             }
+            Event::DataMoved(progress) => self.show_data(progress),
+            Event::DataRests => self.finish_bar(),
             Event::Note(text) if self.verbose => self.say(text),
             Event::Warning(text) => self.say(&format!("warning: {text}")),
             Event::Interrupted { .. } | Event::RunFailed(_) => self.finish_bar(),
