@@ -19,6 +19,8 @@ use crate::{Error, Result};
 const SIZES: [usize; 3] = [64 << 10, 256 << 10, 1 << 20];
 /// Bytes of buffers in a round. Two rounds are in memory at a time.
 const ROUND: usize = 24 << 20;
+/// Files in a round: of small ones, no more are needed to keep the processors busy.
+const ROUND_FILES: usize = 256;
 /// What a disk can be asked to take directly: multiples of this.
 const SECTOR: usize = 4096;
 /// Below this a copy goes the usual way.
@@ -175,7 +177,7 @@ impl Intake<'_> {
             *SIZES.iter().find(|&&class| size < class).unwrap_or(&SIZES[SIZES.len() - 1])
         };
         let mut total: usize = reading.iter().map(size_of).sum();
-        while total < ROUND && self.next < self.files.len() {
+        while total < ROUND && reading.len() < ROUND_FILES && self.next < self.files.len() {
             let file = Reading { index: self.next, source: None, digest: Digest::new(), offset: 0 };
             total += size_of(&file);
             reading.push_back(file);
