@@ -189,6 +189,14 @@ fn a_process_that_dies_and_one_with_another_command_are_told() {
     assert!(told.contains("batch=1 cannot be shared by 2 processes\nhint: a batch is that of all"), "{told}");
 }
 
+/// An epoch of [`TRAINING`] by two processes of a launcher, under the name `launched`.
+fn two_have_trained(output: &Output, folder: &Path) {
+    let told = text(&output.stderr);
+    assert!(output.status.success(), "{told}");
+    assert!(told.contains("processes  2, each learns its share of a batch's 5 pictures"), "{told}");
+    assert_eq!(saved(folder, "launched").counters.epoch, 1);
+}
+
 #[test]
 fn torchrun_starts_them() {
     let Some(python) = python() else { return };
@@ -203,10 +211,7 @@ fn torchrun_starts_them() {
         .current_dir(folder.path())
         .output()
         .unwrap();
-    let told = text(&output.stderr);
-    assert!(output.status.success(), "{told}");
-    assert!(told.contains("processes  2, each learns its share of a batch's 5 pictures"), "{told}");
-    assert_eq!(saved(folder.path(), "launched").counters.epoch, 1);
+    two_have_trained(&output, folder.path());
 }
 
 #[test]
@@ -226,8 +231,5 @@ fn mpirun_starts_them() {
         .current_dir(folder.path())
         .output()
         .unwrap();
-    let told = text(&output.stderr);
-    assert!(output.status.success(), "{told}");
-    assert!(told.contains("processes  2, each learns its share of a batch's 5 pictures"), "{told}");
-    assert_eq!(saved(folder.path(), "launched").counters.epoch, 1);
+    two_have_trained(&output, folder.path());
 }

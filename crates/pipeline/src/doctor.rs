@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 use yolo11_config::{Device, Settings};
 use yolo11_inference::onnxruntime;
-use yolo11_machine::{Finding, system};
+use yolo11_machine::{Finding, Verdict, system};
 
 use crate::compute::{Work, device_note};
 use crate::{Error, video};
@@ -129,14 +129,9 @@ fn device(settings: &Settings) -> (Finding, Option<Error>) {
         Ok(_) => (Finding::well("device", format!("{asked}: the CPU computes")), None),
         Err(error) => {
             let mut finding = Finding::error("device", &error);
-            if !settings.strict_device {
-                let (why, _) = error
-                    .to_string()
-                    .split_once("\nhint: ")
-                    .map(|(a, b)| (a.to_owned(), b.to_owned()))
-                    .unwrap_or_default();
-                let fix = "device=cpu; as they are, these settings (strict_device=false) warn and go on with the CPU";
-                finding = Finding::faulty("device", why, fix);
+            if let (false, Verdict::Faulty { fix, .. }) = (settings.strict_device, &mut finding.verdict) {
+                *fix =
+                    "device=cpu; as they are, these settings (strict_device=false) warn and go on with the CPU".into();
             }
             (finding, Some(error))
         }

@@ -345,14 +345,9 @@ fn download(agent: &Agent, url: &str, file: &Path, step: &Step) -> std::result::
     let said = response.headers().get("content-length").and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     let etag = response.headers().get("etag").and_then(|etag| etag.to_str().ok()).map(str::to_owned);
     let local = |error: String| Fault { message: error, passes: false };
-    let mut target = match new_read_only(file) {
-        // Of the attempt before.
-        Err(_) if file.exists() => {
-            std::fs::remove_file(file).map_err(Error::io("remove", file)).and_then(|()| new_read_only(file))
-        }
-        made => made,
-    }
-    .map_err(|error| local(error.to_string()))?;
+    // Of the attempt before.
+    let _ = std::fs::remove_file(file);
+    let mut target = new_read_only(file).map_err(|error| local(error.to_string()))?;
     let mut body = response.body_mut().as_reader();
     let mut buffer = vec![0; (256 * 1024).min(said.map_or(usize::MAX, |said| said as usize + 1))];
     let (mut arrived, mut held) = (0, 0);
