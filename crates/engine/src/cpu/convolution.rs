@@ -129,8 +129,8 @@ pub(crate) struct PixelPass {
     panels: Vec<Panel>,
     /// Length of the packed weights.
     pub packed: usize,
-    /// Output rows of a band.
-    band: usize,
+    /// Bands of an image.
+    bands: usize,
     depthwise: bool,
     /// Steps in the weight tensor between channels of the destination, and of the source, in units of one tap row × tap column.
     weight_strides: [usize; 2],
@@ -158,7 +158,7 @@ impl PixelPass {
             source_channels: convolution.input_channels,
             panels: Vec::new(),
             packed: 0,
-            band: 0,
+            bands: 0,
             depthwise: convolution.is_depthwise(),
             weight_strides: [convolution.input_channels_per_group(), 1],
             kernel: convolution.kernel,
@@ -175,17 +175,16 @@ impl PixelPass {
             self.panels = panels(kernels, self.output_channels, depth);
             self.packed = self.panels.iter().map(|panel| panel.vectors * kernels.lanes * depth).sum();
         }
-        self.band = self.band_rows();
+        self.bands = self.fitting_bands();
         self
     }
 
-    /// Rows of a band: the strip (or what is read directly) fits, and an image gives at least four bands.
-    fn band_rows(&self) -> usize {
+    /// Bands whose strip (or what is read directly) fits; a multiple of four, so that a few threads have as many each.
+    fn fitting_bands(&self) -> usize {
         let row = self.strip_width() * self.source_channels;
         let rows = self.grid[0];
         let fitting = (STRIP_VALUES / row).saturating_sub(self.rows.kernel.len() - 1) / self.step;
-        let bands = rows.div_ceil(fitting.max(1)).max(4).min(rows);
-        rows.div_ceil(bands)
+        rows.div_ceil(fitting.max(1)).next_multiple_of(4).min(rows)
     }
 
     /// Whether every tap is the pixel itself, so that the source needs no strip.
@@ -203,18 +202,18 @@ impl PixelPass {
 
     /// Values of the working memory a band needs.
     pub(crate) fn scratch(&self) -> usize {
-        self.strip_rows(self.band) * self.strip_width() * self.source_channels + 64
+        self.strip_rows(self.grid[0].div_ceil(self.bands)) * self.strip_width() * self.source_channels + 64
     }
 
     /// Bands of an image.
     pub(crate) fn bands(&self) -> usize {
-        self.grid[0].div_ceil(self.band)
+        self.bands
     }
 
     /// First row and number of rows of a band.
     pub(crate) fn band(&self, band: usize) -> (usize, usize) {
-        let first = band * self.band;
-        (first, self.band.min(self.grid[0] - first))
+        let first = |band: usize| band * self.grid[0] / self.bands;
+        (first(band), first(band + 1) - first(band))
     }
 
     /// Packs a weight tensor `[out, in / groups, kernel, kernel]` for this pass.

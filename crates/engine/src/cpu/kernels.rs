@@ -30,9 +30,19 @@ pub(crate) struct Kernels {
     pub sums: unsafe fn(Source, usize, usize, *mut f32, *mut f32),
     pub activate: unsafe fn(Source, Destination, Option<Source>, usize, usize, *const f32, *const f32, bool),
     pub finish: unsafe fn(Destination, Option<Source>, usize, usize, *const f32, bool),
-    pub winograd_input: unsafe fn(Source, usize, usize, *mut f32, usize),
-    pub winograd_output:
-        unsafe fn(*const f32, usize, usize, Destination, Option<Source>, [usize; 2], [usize; 2], *const f32, bool),
+    pub winograd_input: unsafe fn(Source, usize, [usize; 2], usize, *mut f32, usize),
+    pub winograd_output: unsafe fn(
+        *const f32,
+        usize,
+        usize,
+        usize,
+        Destination,
+        Option<Source>,
+        [usize; 2],
+        [usize; 2],
+        *const f32,
+        bool,
+    ),
     pub norm_gradient_sums:
         unsafe fn(Source, Source, usize, usize, *const f32, *const f32, *const f32, bool, *mut f32, *mut f32),
     pub norm_gradient:
@@ -115,8 +125,8 @@ macro_rules! instruction_set {
                 fn sums(x: Source, pixels: usize, channels: usize, sums: *mut f32, squares: *mut f32);
                 fn activate(y: Source, out: Destination, residual: Option<Source>, pixels: usize, channels: usize, scale: *const f32, shift: *const f32, silu: bool);
                 fn finish(y: Destination, residual: Option<Source>, pixels: usize, channels: usize, bias: *const f32, act: bool);
-                fn winograd_input(from: Source, row: usize, channels: usize, to: *mut f32, point: usize);
-                fn winograd_output(from: *const f32, point: usize, channels: usize, to: Destination, residual: Option<Source>, rows: [usize; 2], whole: [usize; 2], bias: *const f32, silu: bool);
+                fn winograd_input(from: Source, row: usize, sides: [usize; 2], channels: usize, to: *mut f32, point: usize);
+                fn winograd_output(from: *const f32, side: usize, point: usize, channels: usize, to: Destination, residual: Option<Source>, rows: [usize; 2], whole: [usize; 2], bias: *const f32, silu: bool);
                 fn norm_gradient_sums(y: Source, gradient: Source, pixels: usize, channels: usize, scale: *const f32, shift: *const f32, mean: *const f32, silu: bool, sums: *mut f32, products: *mut f32);
                 fn norm_gradient(y: Destination, gradient: Source, pixels: usize, channels: usize, scale: *const f32, shift: *const f32, slope: *const f32, offset: *const f32, silu: bool);
                 fn copy(from: Source, to: Destination, pixels: usize, channels: usize, accumulate: bool);

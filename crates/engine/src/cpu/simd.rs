@@ -42,6 +42,9 @@ pub(crate) trait Simd: Copy {
     unsafe fn round(a: Self::V) -> Self::V;
     /// a · 2^exponent for whole exponents in −126 … 127.
     unsafe fn scale(a: Self::V, exponent: Self::V) -> Self::V;
+    /// Asks for a line of memory that is soon to be used.
+    #[inline(always)]
+    unsafe fn prefetch(_of: *const f32) {}
 }
 
 /// e^x to about one unit in the last place, for −87 ≤ x ≤ 88 (clamped): 2^n · e^r with |r| ≤ ln 2 / 2 and e^r by its minimax
@@ -257,6 +260,10 @@ mod x86 {
             unsafe { _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a) }
         }
         #[inline(always)]
+        unsafe fn prefetch(of: *const f32) {
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(of.cast()) }
+        }
+        #[inline(always)]
         unsafe fn scale(a: __m256, exponent: __m256) -> __m256 {
             unsafe {
                 let biased = _mm256_add_epi32(_mm256_cvtps_epi32(exponent), _mm256_set1_epi32(127));
@@ -350,6 +357,10 @@ mod x86 {
         #[inline(always)]
         unsafe fn round(a: __m512) -> __m512 {
             unsafe { _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a) }
+        }
+        #[inline(always)]
+        unsafe fn prefetch(of: *const f32) {
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(of.cast()) }
         }
         #[inline(always)]
         unsafe fn scale(a: __m512, exponent: __m512) -> __m512 {

@@ -66,6 +66,11 @@ pub(crate) unsafe fn pixel_tile<S: Simd, const M: usize, const N: usize>(tile: &
         let mut sums = [[S::splat(0.0); N]; M];
         let mut b = tile.b;
         let mut segment = tile.a;
+        for i in 0..M {
+            for j in 0..N {
+                S::prefetch(tile.c.add(i * tile.c_pixel + j * S::LANES));
+            }
+        }
         for _ in 0..tile.segments {
             let rows: [*const f32; M] = std::array::from_fn(|i| segment.add(i * tile.a_pixel));
             for k in 0..tile.depth {
