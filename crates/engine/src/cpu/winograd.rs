@@ -502,8 +502,8 @@ mod tests {
                 ([64, 64], 1, [33, 45], false, false),
                 ([128, 32], 1, [80, 80], true, true),
                 ([256, 128], 1, [20, 20], true, false),
-                ([32, 64], 2, [60, 44], true, false),
-                ([40, 77], 2, [52, 38], true, true),
+                ([32, 64], 2, [64, 60], true, false),
+                ([40, 77], 2, [62, 54], true, true),
                 ([64, 128], 2, [80, 80], false, false),
             ] {
                 let convolution = Convolution {
