@@ -68,6 +68,8 @@ fn a_bucket_is_missed_created_and_found() {
     let _server =
         Server::module(&python, &["moto.server", "-H", "127.0.0.1", "-p", &port.to_string()], &[], folder.path(), port);
     until(|| store_ready(&store(port))).unwrap();
+    // The first call makes the server load what it is made of, which may take longer than is waited for an answer.
+    until(|| create_bucket(&Store { bucket: "first".to_owned(), ..store(port) })).unwrap();
     assert_eq!(s3::ready(&store(port)), Err(Fault::BucketMissing { bucket: "runs".to_owned() }));
     assert_eq!(create_bucket(&store(port)), Ok(true));
     assert_eq!(create_bucket(&store(port)), Ok(false));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
+use hyper::header::{CONTENT_LENGTH, HeaderMap};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -24,6 +25,8 @@ pub const BUCKET: &str = "artifacts";
 
 /// Longest listing in bytes.
 const LONGEST_LISTING: usize = 64 << 20;
+/// Longest body in bytes that is passed on in one piece.
+const LONGEST_WHOLE: usize = 1 << 20;
 
 /// The key that both are used with; [`S3Server`] takes no other.
 pub const KEYS: [(&str, &str); 3] = [
@@ -99,17 +102,21 @@ impl S3Server {
 
 /// s3s-fs says of listings that their keys are percent-encoded, when it was asked for that, and leaves them as they are: clients then
 /// take a `+` for a blank. It is better not to say so. And a key that is a folder of its store is an error inside to it, where an object is
-/// just not there.
+/// just not there. Small bodies are passed on whole: it reads objects in pieces of 4096 bytes, and would send each for itself.
 async fn answer(
     service: S3Service,
     folder: Arc<Path>,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, HttpError> {
     let is_deletion = request.method() == Method::DELETE;
+    let is_head = request.method() == Method::HEAD;
     let is_of_object = is_deletion || matches!(*request.method(), Method::GET | Method::HEAD);
     let place: PathBuf = folder.join(request.uri().path().trim_start_matches('/'));
     let is_listing = request.uri().query().is_some_and(|query| query.contains("encoding-type=url"));
-    let mut response = service.call(request.map(Body::from)).await?;
+    let mut request = request.map(Body::from);
+    let length = length(request.headers());
+    join_pieces(request.body_mut(), length).await?;
+    let mut response = service.call(request).await?;
     if is_listing && let Ok(bytes) = response.body_mut().store_all_limited(LONGEST_LISTING).await {
         let text = String::from_utf8_lossy(&bytes).replace("<EncodingType>url</EncodingType>", "");
         response.headers_mut().remove("content-length");
@@ -120,7 +127,21 @@ async fn answer(
         response.headers_mut().remove("content-length");
         *response.body_mut() = Body::from(String::new());
     }
+    let length = if is_head { None } else { self::length(response.headers()) };
+    join_pieces(response.body_mut(), length).await?;
     Ok(response)
+}
+
+/// What a header says of the length of a body.
+fn length(headers: &HeaderMap) -> Option<usize> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+async fn join_pieces(body: &mut Body, length: Option<usize>) -> Result<(), HttpError> {
+    if length.is_some_and(|length| length <= LONGEST_WHOLE) {
+        body.store_all_limited(LONGEST_WHOLE).await.map_err(HttpError::new)?;
+    }
+    Ok(())
 }
 
 impl Drop for S3Server {

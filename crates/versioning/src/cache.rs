@@ -64,12 +64,27 @@ impl Cache {
         fs::metadata(&folder).map(|metadata| metadata.dev()).map_err(Error::io("read", &folder))
     }
 
-    /// A name for a file that is not whole yet, on the cache's own file system.
+    /// A name for a file that is not whole yet, on the cache's own file system, in one of several folders: a system makes one file at a
+    /// time in each, and who waits for that keeps a processor busy.
     pub fn temporary(&self) -> Result<PathBuf> {
+        const FOLDERS: u64 = 8;
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let folder = self.root.join(TEMPORARY);
-        crate::write::make_folder(&folder)?;
-        Ok(folder.join(format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))))
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let folder = self.root.join(TEMPORARY).join((number % FOLDERS).to_string());
+        // To make what is there locks the folder above.
+        if !folder.is_dir() {
+            crate::write::make_folder(&folder)?;
+        }
+        Ok(folder.join(format!("{}-{number}", std::process::id())))
+    }
+
+    /// The files that are not whole yet: of this version, and of earlier ones, which had no folders for them.
+    fn half_written(&self) -> Vec<PathBuf> {
+        let paths = |folder: &Path| -> Vec<PathBuf> {
+            fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+        };
+        let of_entry = |path: PathBuf| if path.is_dir() { paths(&path) } else { vec![path] };
+        paths(&self.root.join(TEMPORARY)).into_iter().flat_map(of_entry).collect()
     }
 
     /// Gives a staged and synced file, read-only already, its place.
@@ -91,8 +106,8 @@ impl Cache {
         #[cfg(target_os = "linux")]
         rustix::fs::syncfs(&handle).map_err(|error| Error::io("sync", &folder)(error.into()))?;
         #[cfg(not(target_os = "linux"))]
-        for entry in fs::read_dir(&folder).map_err(Error::io("read", &folder))?.flatten() {
-            File::open(entry.path()).and_then(|file| file.sync_all()).map_err(Error::io("sync", &folder))?;
+        for path in self.half_written() {
+            File::open(path).and_then(|file| file.sync_all()).map_err(Error::io("sync", &folder))?;
         }
         drop(handle);
         Ok(())
@@ -128,16 +143,15 @@ impl Cache {
 
     /// Removes what dead processes left half-written and, at the end of a command, its own.
     pub fn sweep(&self, with_own: bool) {
-        let Ok(entries) = fs::read_dir(self.root.join(TEMPORARY)) else { return };
-        for entry in entries.flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
+        for path in self.half_written() {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let owner = name.split('-').next().and_then(|process| process.parse().ok());
             if owner.is_some_and(
                 |process| {
                     if process == std::process::id() { with_own } else { !crate::lock::is_alive(process) }
                 },
             ) {
-                let _ = fs::remove_file(entry.path());
+                let _ = fs::remove_file(path);
             }
         }
     }

@@ -345,8 +345,6 @@ fn download(agent: &Agent, url: &str, file: &Path, step: &Step) -> std::result::
     let said = response.headers().get("content-length").and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     let etag = response.headers().get("etag").and_then(|etag| etag.to_str().ok()).map(str::to_owned);
     let local = |error: String| Fault { message: error, passes: false };
-    // Of the attempt before.
-    let _ = std::fs::remove_file(file);
     let mut target = new_read_only(file).map_err(|error| local(error.to_string()))?;
     let mut body = response.body_mut().as_reader();
     let mut buffer = vec![0; (256 * 1024).min(said.map_or(usize::MAX, |said| said as usize + 1))];
@@ -371,7 +369,11 @@ fn download(agent: &Agent, url: &str, file: &Path, step: &Step) -> std::result::
         Some(said) => Err(Fault { message: format!("{arrived} of {said} bytes arrived"), passes: true }),
         None => Ok((arrived, etag)),
     });
-    received.inspect_err(|_| step.lost(arrived))
+    received.inspect_err(|_| {
+        step.lost(arrived);
+        // The next attempt begins anew.
+        let _ = std::fs::remove_file(file);
+    })
 }
 
 /// Bytes on their way out, counted.

@@ -252,12 +252,15 @@ fn remote(repository: &mut Repository, matches: &ArgMatches) -> Result<(), Failu
 /// A line that is written over, a few times a second, where a person reads.
 fn show_progress(shown: &Mutex<Instant>, progress: &Progress) {
     let Ok(mut last) = shown.try_lock() else { return };
-    let mut stderr = std::io::stderr();
     let is_done = progress.done == progress.total;
-    if !stderr.is_terminal() || last.elapsed() < Duration::from_millis(100) && !is_done {
+    if last.elapsed() < Duration::from_millis(100) && !is_done {
         return;
     }
     *last = Instant::now();
+    let mut stderr = std::io::stderr();
+    if !stderr.is_terminal() {
+        return;
+    }
     let end = if is_done { "\r\x1b[K" } else { "" };
     // That nobody can read it is no reason to stop.
     let _ = write!(stderr, "\r\x1b[K{}{end}", progress_line(progress));

@@ -151,7 +151,8 @@ fn a_full_disk_is_named_and_nothing_is_lost() {
     planted(&root, 100);
     fs::write(root.join(".dvc/config"), format!("[cache]\n    dir = {}\n", disk.display())).unwrap();
     let (is_done, said) = run(Tool::Yolo11, &root, &["add", "data"]);
-    let left: Vec<_> = fs::read_dir(disk.join(".yolo11-tmp")).into_iter().flatten().flatten().collect();
+    let inside = |folder: PathBuf| fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let left: Vec<PathBuf> = inside(disk.join(".yolo11-tmp")).flat_map(inside).collect();
     let unmount = || Command::new("umount").arg(&disk).status().unwrap();
     unmount();
     assert!(!is_done && said.contains(&format!("cannot write `{}", disk.display())), "{said}");
