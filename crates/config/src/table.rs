@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use serde_json::Value;
 
@@ -376,8 +377,10 @@ settings! {
     tags: BTreeMap<String, String> = BTreeMap::new(), Mlflow, key "mlflow.tags";
 }
 
+/// Asked for once: the answer takes several files of the system, and every listing of the settings wants it hundreds of times.
 fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
+    static CORES: LazyLock<usize> = LazyLock::new(|| std::thread::available_parallelism().map_or(1, usize::from));
+    *CORES
 }
 
 fn default_workers() -> usize {

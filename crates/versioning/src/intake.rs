@@ -26,9 +26,12 @@ const SECTOR: usize = 4096;
 /// Below this a copy goes the usual way.
 const DIRECT_FROM: u64 = 16 << 10;
 
+/// Processors; to ask for them takes several files of the system.
+static PROCESSORS: LazyLock<usize> = LazyLock::new(|| std::thread::available_parallelism().map_or(2, usize::from));
+
 /// Threads for work that waits for disks: more than there are processors. None where the system gives none.
 static POOL: LazyLock<Option<rayon::ThreadPool>> = LazyLock::new(|| {
-    let threads = (4 * std::thread::available_parallelism().map_or(2, usize::from)).clamp(8, 64);
+    let threads = (4 * *PROCESSORS).clamp(8, 64);
     rayon::ThreadPoolBuilder::new().num_threads(threads).build().ok()
 });
 
@@ -219,7 +222,7 @@ impl Intake<'_> {
         // Messages of like length side by side keep the lanes full; each processor takes its share of every length.
         let mut order: Vec<usize> = (0..pieces.len()).collect();
         order.sort_by_key(|&index| std::cmp::Reverse(pieces[index].0.length));
-        let groups = std::thread::available_parallelism().map_or(1, usize::from).min(pieces.len() / 4 + 1);
+        let groups = PROCESSORS.min(pieces.len() / 4 + 1);
         let digests: Vec<(usize, Digest)> = (0..groups)
             .into_par_iter()
             .flat_map_iter(|group| {
