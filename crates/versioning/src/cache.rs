@@ -156,3 +156,28 @@ impl Cache {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_dead_processes_left_goes_and_what_is_being_written_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache { root: folder.path().to_owned(), links: vec![Link::Copy], new_mode: 0o644 };
+        let own: Vec<PathBuf> = (0..20).map(|_| cache.temporary().unwrap()).collect();
+        // No process has so high a number; the second lies where earlier versions put it.
+        let dead = [own[0].with_file_name("999999999-1"), folder.path().join(TEMPORARY).join("999999999-2")];
+        for path in own.iter().chain(&dead) {
+            fs::write(path, "half").unwrap();
+        }
+        let mut written = cache.half_written();
+        let mut expected = [&own[..], &dead].concat();
+        (written.sort(), expected.sort());
+        assert_eq!(written, expected);
+        cache.sweep(false);
+        assert!(own.iter().all(|path| path.exists()) && dead.iter().all(|path| !path.exists()));
+        cache.sweep(true);
+        assert_eq!(cache.half_written(), Vec::<PathBuf>::new());
+    }
+}
