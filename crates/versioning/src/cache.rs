@@ -173,7 +173,8 @@ mod tests {
         }
         let mut written = cache.half_written();
         let mut expected = [&own[..], &dead].concat();
-        (written.sort(), expected.sort());
+        written.sort();
+        expected.sort();
         assert_eq!(written, expected);
         cache.sweep(false);
         assert!(own.iter().all(|path| path.exists()) && dead.iter().all(|path| !path.exists()));
