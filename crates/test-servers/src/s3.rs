@@ -114,7 +114,7 @@ async fn answer(
     let place: PathBuf = folder.join(request.uri().path().trim_start_matches('/'));
     let is_listing = request.uri().query().is_some_and(|query| query.contains("encoding-type=url"));
     let mut request = request.map(Body::from);
-    let length = length(request.headers());
+    let length = body_length(request.headers());
     join_pieces(request.body_mut(), length).await?;
     let mut response = service.call(request).await?;
     if is_listing && let Ok(bytes) = response.body_mut().store_all_limited(LONGEST_LISTING).await {
@@ -127,13 +127,13 @@ async fn answer(
         response.headers_mut().remove("content-length");
         *response.body_mut() = Body::from(String::new());
     }
-    let length = if is_head { None } else { self::length(response.headers()) };
+    let length = if is_head { None } else { body_length(response.headers()) };
     join_pieces(response.body_mut(), length).await?;
     Ok(response)
 }
 
 /// What a header says of the length of a body.
-fn length(headers: &HeaderMap) -> Option<usize> {
+fn body_length(headers: &HeaderMap) -> Option<usize> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 

@@ -4,7 +4,7 @@
         [--count 20000] [--size 50000] [--type copy] [--folder FOLDER] [--tools yolo11,dvc]
 
 Prints seconds of wall time, start of the program included, and the most memory, one line a command. Nothing is deleted before the end
-(for six minutes after many deletions ext4 makes files slowly: wait so long between two runs) unless --tidy is given, for sets that are too
+(for some minutes after many deletions ext4 makes files slowly: wait ten between two runs) unless --tidy is given, for sets that are too
 large to stand there twice. On a virtual machine fill the memory with files first: `truncate -s SIZE hole; cat hole > /dev/null`.
 """
 

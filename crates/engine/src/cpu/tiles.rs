@@ -66,6 +66,7 @@ pub(crate) unsafe fn pixel_tile<S: Simd, const M: usize, const N: usize>(tile: &
         let mut sums = [[S::splat(0.0); N]; M];
         let mut b = tile.b;
         let mut segment = tile.a;
+        // Where the depth is small, the sums would wait for these lines in the end.
         for i in 0..M {
             for j in 0..N {
                 S::prefetch(tile.c.add(i * tile.c_pixel + j * S::LANES));

@@ -24,12 +24,8 @@ use super::{Scratch, Shared, View};
 const OUTPUTS: usize = 4;
 /// Values of working memory that a task aims at.
 const TASK_VALUES: usize = 128 * 1024;
-/// Tiles of a task come in multiples of this: whole register blocks.
-const TILE_STEP: usize = 12;
-/// Most tiles of a task.
-const MOST_TILES: usize = 48;
-/// Fewest tiles of a task: each reads all weights.
-const LEAST_TASK: usize = 6;
+/// Fewest tiles that a task aims at, as each reads all weights, and most.
+const TASK_TILES: [usize; 2] = [12, 48];
 /// Tiles of an image below which four times the weights cost more than the products save, by stride.
 const LEAST_TILES: [usize; 2] = [20, 50];
 /// Input channels below which the transforms cost more than the products save.
@@ -105,9 +101,10 @@ impl Winograd {
         let matrix = panels.iter().map(|panel| panel.vectors * kernels.lanes * input_channels).sum();
         let mut plan = Winograd { stride, size, grid, tiles, input_channels, output_channels, panels, matrix, task: 0 };
         let fitting = TASK_VALUES / (plan.points() * (input_channels + output_channels));
-        let most = (fitting / TILE_STEP * TILE_STEP).clamp(TILE_STEP, MOST_TILES);
+        let [least, most] = TASK_TILES;
         // As many for each thread.
-        let tasks = count.div_ceil(most).next_multiple_of(rayon::current_num_threads()).min(count.div_ceil(LEAST_TASK));
+        let tasks = count.div_ceil(fitting.clamp(least, most)).next_multiple_of(rayon::current_num_threads());
+        let tasks = tasks.min(count.div_ceil(least));
         plan.task = count.div_ceil(tasks);
         Some(plan)
     }
@@ -291,10 +288,10 @@ impl Winograd {
     }
 }
 
-/// Values from one point to the next: not a multiple of 4096 bytes, so that a tile's points do not all fall on the same lines of the
+/// Values from one point to the next: an odd number of 64-byte lines, so that a tile's points do not all fall on the same lines of the
 /// first-level cache.
 fn stretch(values: usize) -> usize {
-    values.next_multiple_of(16) + 16
+    (values.div_ceil(16) | 1) * 16
 }
 
 /// Bᵀ d B of one tile of inputs `[down, across]`: `from` is its first pixel, `row` the values between its rows; point p of channel c goes
