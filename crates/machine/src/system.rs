@@ -176,9 +176,13 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn this_process_and_its_disk_are_told_of() {
-        let bytes = memory_in_use().unwrap();
-        assert!(peak_memory().unwrap() >= bytes);
-        assert!(bytes > 100_000 && total_memory().unwrap() >= free_memory().unwrap());
+        // The kernel's counts lag by some pages of each core, and other tests give memory back: two readings are not compared.
+        let (size, lag) = (64_000_000, 8_000_000);
+        let held = std::hint::black_box(vec![1u8; size as usize]);
+        assert!(memory_in_use().unwrap() > size - lag);
+        drop(held);
+        assert!(peak_memory().unwrap() > size - lag);
+        assert!(total_memory().unwrap() >= free_memory().unwrap());
         assert!(machine_threads().unwrap() >= 1);
         let folder = tempfile::tempdir().unwrap();
         let disk = disk(folder.path()).unwrap();
