@@ -79,7 +79,8 @@ fn clocks_that_differ_are_told_with_the_difference() {
     let port = scripted(move |_, _| (403, format!("date: {behind}\r\n"), body.to_owned()));
     let fault = s3::ready(&store("http", port, Trust::default())).unwrap_err();
     let Fault::ClockSkew { seconds: Some(seconds), .. } = fault else { panic!("{fault}") };
-    assert!((-3602..=-3600).contains(&seconds), "{seconds}");
+    // The answer was made before it was asked for, on a busy machine some seconds.
+    assert!((-3660..=-3600).contains(&seconds), "{seconds}");
     assert_eq!(
         Fault::ClockSkew { address: "a:1".to_owned(), seconds: Some(-3600) }.to_string(),
         "clock skew: the clock of a:1 is 3600 s behind this machine's"
