@@ -3,16 +3,28 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// Longest time that a server may take to answer. Machines that run tests may be busy.
 const PATIENCE: Duration = Duration::from_secs(240);
 
-/// A port that was free a moment ago.
+/// A port for a server that is started later, perhaps again and again: one that the system gives to nobody unasked (Linux does from 32768
+/// on), and that no other test of this process was given.
 pub fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr()).expect("a free port").port()
+    const PORTS: Range<u32> = 15_000..32_000;
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    // Processes that follow each other begin far apart.
+    let first = std::process::id().wrapping_mul(7919);
+    let mut ports = PORTS.map(|_| {
+        let place = first.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed)) % (PORTS.end - PORTS.start);
+        u16::try_from(PORTS.start + place).expect("a port")
+    });
+    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    ports.find(is_free).expect("a free port")
 }
 
 /// Repeats a question until the answer is right or the patience is over.
@@ -118,5 +130,23 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_are_given_once_and_lie_below_those_of_the_system() {
+        let mut ports: Vec<u16> = (0..200).map(|_| free_port()).collect();
+        assert!(ports.iter().all(|port| (15_000..32_000).contains(port)), "{ports:?}");
+        ports.sort_unstable();
+        ports.dedup();
+        assert_eq!(ports.len(), 200);
+        // One that somebody listens on is passed over.
+        let held = TcpListener::bind((Ipv4Addr::LOCALHOST, free_port())).unwrap();
+        let port = held.local_addr().unwrap().port();
+        assert!((0..200).all(|_| free_port() != port));
     }
 }

@@ -64,8 +64,8 @@ impl S3Server {
         builder.set_auth(SimpleAuth::from_single(KEYS[0].1, KEYS[1].1));
         let service = builder.build();
         let folder: Arc<Path> = folder.into();
+        let port = if port == 0 { free_port() } else { port };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
-        let port = listener.local_addr()?.port();
         listener.set_nonblocking(true)?;
         // The store's files are read and written by threads for work that blocks; more of them than processors wake each other all the time.
         let mut runtime = tokio::runtime::Builder::new_multi_thread();

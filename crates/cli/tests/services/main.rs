@@ -10,7 +10,8 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use servers::{free_port, serve};
+use servers::serve;
+use yolo11_test_servers::free_port;
 
 /// A project's folder with a fake engine in front of the path.
 struct Project {

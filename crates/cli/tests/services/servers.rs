@@ -7,11 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// A port that was free a moment ago.
-pub fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
-}
-
 /// Answers connections on `port` as soon as `fake` holds the mark that the service was started; ends with the test's process.
 pub fn serve(service: &'static str, port: u16, fake: &Path) {
     let mark: PathBuf = fake.join(format!("up-{service}"));
