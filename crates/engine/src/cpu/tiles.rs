@@ -6,6 +6,8 @@ use super::simd::Simd;
 pub(crate) const MOST_ROWS: usize = 12;
 /// Most vectors of channels in a block.
 pub(crate) const MOST_VECTORS: usize = 4;
+/// How many steps of the inner loop before they are needed the lines are asked for that come from the second-level cache.
+const AHEAD: usize = 8;
 
 /// Pixels by channels: `c[pixel, channel] (+)= Σ a[pixel, k] · b[k, channel]`. The sum over k runs over `segments` stretches of
 /// `depth` values each; b is packed so that the block's channels stand side by side for each k.
@@ -78,6 +80,10 @@ pub(crate) unsafe fn pixel_tile<S: Simd, const M: usize, const N: usize>(tile: &
                 let mut weights = [S::splat(0.0); N];
                 for j in 0..N {
                     weights[j] = S::load(b.add(j * S::LANES));
+                    // Those of a single vector are few and stay in the first-level cache.
+                    if N > 1 {
+                        S::prefetch(b.wrapping_add((AHEAD * N + j) * S::LANES));
+                    }
                 }
                 b = b.add(N * S::LANES);
                 for i in 0..M {
@@ -116,6 +122,7 @@ pub(crate) unsafe fn weight_tile<S: Simd, const M: usize, const N: usize>(tile: 
                 let mut gradients = [S::splat(0.0); N];
                 for j in 0..N {
                     gradients[j] = S::load(g.add(j * S::LANES));
+                    S::prefetch(g.wrapping_add(AHEAD * tile.g_pixel + j * S::LANES));
                 }
                 for i in 0..M {
                     let value = S::splat(*a.add(i));
