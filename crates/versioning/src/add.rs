@@ -1,5 +1,6 @@
 //! Taking data in: its content into the cache, its id into a `.dvc` file.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -204,13 +205,19 @@ impl Repository {
             if staged.iter().any(|(_, way)| *way != Way::Here) {
                 self.cache.sync()?;
             }
+            // One file for each content, and after the copies: none takes away what another has put there.
+            let mut contents = HashSet::new();
+            let adopts: Vec<bool> =
+                staged.iter().map(|(id, way)| *way == Way::Own && contents.insert(id.as_str())).collect();
             let placed: Result<Vec<bool>> = waiting(|| {
-                let place = |(file, (id, way)): (&WorkFile, &(String, Way))| match way {
-                    Way::Here => Ok(true),
-                    Way::Copied(temporary) => self.cache.place(id, temporary).map(|()| true),
-                    Way::Own => self.adopt(file, id, is_shared, watch),
+                staged.par_iter().try_for_each(|(id, way)| match way {
+                    Way::Copied(temporary) => self.cache.place(id, temporary),
+                    Way::Here | Way::Own => Ok(()),
+                })?;
+                let adopt = |((file, (id, _)), adopts): ((&WorkFile, &(String, Way)), &bool)| {
+                    if *adopts { self.adopt(file, id, is_shared, watch) } else { Ok(true) }
                 };
-                batch.par_iter().zip(&staged).map(place).collect()
+                batch.par_iter().zip(&staged).zip(&adopts).map(adopt).collect()
             });
             let placed = placed?;
             let mut refused: Vec<usize> = (0..batch.len()).filter(|&index| !placed[index]).collect();

@@ -92,6 +92,32 @@ fn a_copy_takes_the_place_of_a_file_that_became_an_object() {
     assert_eq!(states(&repository), [State::Clean]);
 }
 
+/// A link cannot become an object, the file beside it can: who gives up must not take away what the other has put there.
+#[test]
+fn files_and_links_of_the_same_content_do_not_disturb_each_other() {
+    for round in 0..20 {
+        let (_folder, repository) = repository(&[("type", "copy")]);
+        let [data, outside] = ["data", "outside"].map(|name| repository.root().join(name));
+        fs::create_dir(&data).unwrap();
+        fs::create_dir(&outside).unwrap();
+        for content in 0..60 {
+            let text = format!("{round} {content}");
+            let target = outside.join(content.to_string());
+            fs::write(&target, &text).unwrap();
+            for number in 0..3 {
+                fs::write(data.join(format!("{content} file {number}")), &text).unwrap();
+                std::os::unix::fs::symlink(&target, data.join(format!("{content} link {number}"))).unwrap();
+            }
+        }
+        repository.add(std::slice::from_ref(&data), &Watch::none()).unwrap();
+        assert_eq!(states(&repository), [State::Clean]);
+        fs::remove_dir_all(&data).unwrap();
+        let done = repository.checkout(&[], false, &Watch::none()).unwrap();
+        assert_eq!(done[0].written, 360);
+        assert_eq!(fs::read_to_string(data.join("59 link 2")).unwrap(), format!("{round} 59"));
+    }
+}
+
 #[test]
 fn what_a_power_cut_left_of_a_copy_is_not_recorded() {
     let (_folder, first) = repository(&[("type", "copy")]);
