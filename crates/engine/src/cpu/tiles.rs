@@ -6,7 +6,7 @@ use super::simd::Simd;
 pub(crate) const MOST_ROWS: usize = 12;
 /// Most vectors of channels in a block.
 pub(crate) const MOST_VECTORS: usize = 4;
-/// How many steps of the inner loop before they are needed the lines are asked for that come from the second-level cache.
+/// Values of k by which weights are asked for before they are needed.
 const AHEAD: usize = 8;
 
 /// Pixels by channels: `c[pixel, channel] (+)= Σ a[pixel, k] · b[k, channel]`. The sum over k runs over `segments` stretches of
@@ -80,7 +80,7 @@ pub(crate) unsafe fn pixel_tile<S: Simd, const M: usize, const N: usize>(tile: &
                 let mut weights = [S::splat(0.0); N];
                 for j in 0..N {
                     weights[j] = S::load(b.add(j * S::LANES));
-                    // Those of a single vector are few and stay in the first-level cache.
+                    // A block of one vector reads more than once for each product as it is.
                     if N > 1 {
                         S::prefetch(b.wrapping_add((AHEAD * N + j) * S::LANES));
                     }
@@ -122,7 +122,6 @@ pub(crate) unsafe fn weight_tile<S: Simd, const M: usize, const N: usize>(tile: 
                 let mut gradients = [S::splat(0.0); N];
                 for j in 0..N {
                     gradients[j] = S::load(g.add(j * S::LANES));
-                    S::prefetch(g.wrapping_add(AHEAD * tile.g_pixel + j * S::LANES));
                 }
                 for i in 0..M {
                     let value = S::splat(*a.add(i));
